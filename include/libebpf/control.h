@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control protocol: fixed-size messages over a SOCK_SEQPACKET Unix socket, one
+ * message per packet. docs/CONTROL.md tells who may send what.
+ *
+ * Every message starts with ebpf_msg_header. A receiver checks magic, version, the
+ * type it can take, and that the packet is exactly as long as its type says; anything
+ * else is answered with EBPF_MSG_ERROR and the connection is closed.
+ * The producer identifies its peer by SO_PEERCRED, never by what a message says.
+ */
+#ifndef LIBEBPF_CONTROL_H
+#define LIBEBPF_CONTROL_H
+
+#include "ring_layout.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EBPF_SOCKET_DEFAULT "/run/libebpf/producer.sock"
+#define EBPF_SOCKET_ENV "EBPF_SOCKET"
+#define EBPF_SOCKET_GROUP "libebpf" /* group of the socket, where it exists */
+
+#define EBPF_MSG_MAGIC 0x4d504245u /* "EBPM" */
+#define EBPF_PROTOCOL_VERSION 1u
+
+enum ebpf_msg_type {
+  EBPF_MSG_ERROR = 1,        /* P → C: ebpf_msg_error */
+  EBPF_MSG_JOIN = 2,         /* C → P: ebpf_msg_join */
+  EBPF_MSG_JOINED = 3,       /* P → C: ebpf_msg_joined, with two descriptors */
+  EBPF_MSG_DOORBELL = 4,     /* P → C: header only: look at the ring */
+  EBPF_MSG_GET_STATS = 5,    /* C → P: header only */
+  EBPF_MSG_STATS = 6,        /* P → C: ebpf_msg_stats */
+  EBPF_MSG_START = 7,        /* C → P: header only; root or the producer's user */
+  EBPF_MSG_STOP = 8,         /* C → P: header only; root or the producer's user */
+  EBPF_MSG_OK = 9,           /* P → C: header only: START or STOP done */
+  EBPF_MSG_GET_OFFSETS = 10, /* C → P: header only */
+  EBPF_MSG_OFFSETS = 11,     /* P → C: ebpf_msg_offsets */
+};
+
+struct ebpf_msg_header {
+  uint32_t magic;        /* EBPF_MSG_MAGIC */
+  uint16_t version;      /* EBPF_PROTOCOL_VERSION */
+  uint16_t type;         /* enum ebpf_msg_type */
+  uint32_t length_bytes; /* of the whole message, header included */
+  uint32_t reserved;     /* 0 */
+};
+
+#define EBPF_ERROR_TEXT_BYTES 232
+struct ebpf_msg_error {
+  struct ebpf_msg_header header;
+  int32_t error; /* positive errno value */
+  uint32_t reserved;
+  char text[EBPF_ERROR_TEXT_BYTES]; /* one line, NUL-terminated, printable ASCII */
+};
+
+/* Ask for the ring. Answered by JOINED, or ERROR: EUSERS when all slots are taken. */
+struct ebpf_msg_join {
+  struct ebpf_msg_header header;
+  uint32_t layout_version; /* the only one that the consumer can read */
+  uint32_t reserved;
+  char name[EBPF_COMM_BYTES]; /* for people; the peer's pid comes from SO_PEERCRED */
+};
+
+/*
+ * The answer. Two descriptors come with it (SCM_RIGHTS), in this order:
+ *   0: the data memfd, read-only   1: this consumer's control page, read-write
+ * The consumer picks its position itself, from what it sees in the ring. The slot is
+ * held until the connection ends.
+ */
+struct ebpf_msg_joined {
+  struct ebpf_msg_header header;
+  uint64_t epoch;
+  uint64_t data_bytes;    /* size of descriptor 0 */
+  uint32_t control_bytes; /* size of descriptor 1: EBPF_CONTROL_BYTES */
+  uint32_t consumer_id;   /* unique within the epoch, from 1 */
+};
+
+/* ebpf_msg_stats.tracer_state (the original's TRACER_*) */
+#define TRACER_INIT 0
+#define TRACER_STOP 1
+#define TRACER_RUNNING 2
+
+/* ebpf_msg_stats.attach */
+#define EBPF_ATTACH_NONE 0u /* a replay: no kernel side */
+#define EBPF_ATTACH_RAW 1u
+#define EBPF_ATTACH_TRACEPOINT 2u
+
+/* ebpf_msg_stats.offsets_source, ebpf_offset_entry.source */
+#define EBPF_OFFSETS_NONE 0u
+#define EBPF_OFFSETS_BTF 1u
+#define EBPF_OFFSETS_FILE 2u
+#define EBPF_OFFSETS_SEARCH 3u
+
+/* The protocols with a counter of their own, in this order: see ebpf_protocol_index(). */
+#define EBPF_PROTOCOL_COUNT 8u
+
+/* Counters only grow for the life of the epoch; reading resets nothing. */
+struct ebpf_lane_stats {
+  uint64_t enqueued; /* data records published */
+  uint64_t dequeued; /* of those, how many at least one consumer has passed */
+  uint64_t lost;     /* not published: no room */
+  uint64_t bursts;   /* publishes of a whole burst (16 records) */
+  uint64_t gaps;     /* gap notices published */
+  uint64_t capacity; /* full-size records that the lane's window holds at least */
+};
+
+struct ebpf_msg_stats {
+  struct ebpf_msg_header header;
+  /* What runs. */
+  uint64_t epoch;
+  uint64_t uptime_us;
+  uint32_t producer_pid;
+  uint8_t is_adapt_success;
+  uint8_t tracer_state;   /* TRACER_* */
+  uint8_t attach;         /* EBPF_ATTACH_* */
+  uint8_t offsets_source; /* EBPF_OFFSETS_* */
+  char bpf_file[128];     /* "(embedded)", a path, or "replay: PATH" */
+  char kernel_release[64];
+  /* Kernel side. */
+  uint32_t perf_pages_count; /* per CPU */
+  uint32_t cpu_count;        /* perf buffers */
+  uint32_t kern_socket_map_max;
+  uint32_t kern_socket_map_used;
+  uint32_t kern_trace_map_max;
+  uint32_t kern_trace_map_used;
+  uint32_t socket_map_max_reclaim;
+  uint32_t cap_bytes;
+  uint64_t kern_emitted;         /* events that the kernel side decided to emit */
+  uint64_t kern_lost;            /* of those: perf buffer full */
+  uint64_t kern_socket_map_full; /* system calls skipped: socket map full */
+  uint64_t kern_trace_map_full;  /* events with trace id 0: trace map full */
+  uint64_t kern_unknown;         /* socket calls not captured: none of the protocols */
+  uint64_t kern_bad_pointer;     /* payload could not be read */
+  /* User side. */
+  uint64_t user_enqueue_count; /* sums over the lanes */
+  uint64_t user_dequeue_count;
+  uint64_t user_enqueue_lost;
+  uint64_t queue_burst_count;
+  uint64_t mem_alloc_fail_count;
+  uint64_t bad_events;  /* perf records that could not be valid */
+  uint64_t late_events; /* published behind a younger one, see docs/ARCHITECTURE.md */
+  uint64_t replayed;    /* records read from the replay file */
+  uint64_t undelivered; /* what consumers that died had not read yet */
+  uint64_t wakeups;     /* of sleeping consumers */
+  uint64_t protocol[EBPF_PROTOCOL_COUNT]; /* records published, by ebpf_protocol_index() */
+  uint32_t lane_count;
+  uint32_t consumer_count;
+  uint32_t max_consumers;
+  uint32_t window_segments;
+  uint64_t segment_bytes;
+  struct ebpf_lane_stats lanes[EBPF_LANES_MAX];
+};
+
+/* One row of the offsets table. */
+struct ebpf_offset_entry {
+  char name[40];   /* e.g. "task_struct.files" */
+  uint32_t offset; /* bytes */
+  uint8_t source;  /* EBPF_OFFSETS_* */
+  uint8_t reserved[3];
+};
+#define EBPF_OFFSET_ENTRIES_MAX 40u
+struct ebpf_msg_offsets {
+  struct ebpf_msg_header header;
+  uint32_t cpu_count;
+  uint32_t entry_count;
+  struct ebpf_offset_entry entries[EBPF_OFFSET_ENTRIES_MAX];
+};
+
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_header) == 16, "ebpf_msg_header");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_error) == 256, "ebpf_msg_error");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_join) == 40, "ebpf_msg_join");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_joined) == 40, "ebpf_msg_joined");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_lane_stats) == 48, "ebpf_lane_stats");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_offset_entry) == 48, "ebpf_offset_entry");
+
+/* Index of a SOCK_DATA_* value in ebpf_msg_stats.protocol; what is not known counts as 0. */
+static inline uint32_t ebpf_protocol_index(uint16_t l7_protocol) {
+  switch (l7_protocol) {
+    case SOCK_DATA_HTTP1:
+      return 1;
+    case SOCK_DATA_HTTP2:
+      return 2;
+    case SOCK_DATA_DUBBO:
+      return 3;
+    case SOCK_DATA_MYSQL:
+      return 4;
+    case SOCK_DATA_REDIS:
+      return 5;
+    case SOCK_DATA_KAFKA:
+      return 6;
+    case SOCK_DATA_DNS:
+      return 7;
+    default:
+      return 0;
+  }
+}
+
+/* Name of a SOCK_DATA_* value as every tool spells it; "Unknown" for all others. */
+static inline const char* ebpf_protocol_name(uint16_t l7_protocol) {
+  static const char* const names[EBPF_PROTOCOL_COUNT] = {"Unknown", "HTTP",  "HTTP2", "Dubbo",
+                                                         "MySQL",   "Redis", "Kafka", "DNS"};
+  return names[ebpf_protocol_index(l7_protocol)];
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

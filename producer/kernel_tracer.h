@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel side, seen from user space: loads the BPF programs, fills the offsets table,
+// attaches, and gives access to every CPU's perf buffer and to the counters.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bpf/kernel_abi.h"
+#include "libebpf/control.h"
+#include "libebpf/detail/result.h"
+#include "producer/log.h"
+#include "producer/perf_cpu.h"
+
+namespace ebpf {
+
+enum class AttachMode { kAuto, kRaw, kTracepoint };
+enum class OffsetsMode { kAuto, kBtf, kSearch };
+
+struct TracerOptions {
+  uint32_t perf_pages = 128;  // per CPU, a power of two
+  uint32_t max_socket_entries = 524288;
+  uint32_t max_trace_entries = 524288;
+  uint32_t lane_count = 1;
+  uint32_t cap_bytes = EBPF_CAP_BYTES_DEFAULT;
+  bool capture_unknown = false;
+  AttachMode attach = AttachMode::kAuto;
+  OffsetsMode offsets = OffsetsMode::kAuto;
+  std::string bpf_file;  // empty: the embedded object
+  std::string btf_file;  // empty: /sys/kernel/btf/vmlinux
+};
+
+// Sums over the CPUs, indexed by enum kernel_counter.
+using KernelCounters = std::array<uint64_t, COUNTER_COUNT>;
+
+class KernelTracer {
+ public:
+  // Loads and adapts; the tracer is stopped afterwards (nothing is captured). The error
+  // names the missing privilege or kernel feature; for a verifier refusal it holds the
+  // program and the verifier's last lines.
+  static Result<std::unique_ptr<KernelTracer>> open(const TracerOptions& options,
+                                                    const LogSink& log);
+  ~KernelTracer();
+
+  Result<> start();  // idempotent
+  Result<> stop();   // idempotent; what is in the perf buffers stays there
+
+  // One per CPU; lives as long as the tracer. Only the drain thread touches them.
+  std::vector<PerfCpu>& cpus();
+  // Readable when a perf buffer is past its watermark.
+  int epoll_fd() const;
+
+  KernelCounters counters() const;
+  // Failed outputs since the start, by lane (lane_count values).
+  std::vector<uint64_t> lost_by_lane() const;
+
+  // Removes socket map entries until `target` are left or `budget` entries were looked
+  // at; continues where the last call stopped. Returns how many were removed.
+  uint32_t reclaim_sockets(uint32_t target, uint32_t budget);
+
+  uint32_t attach_kind() const;     // EBPF_ATTACH_*
+  uint32_t offsets_source() const;  // EBPF_OFFSETS_*
+  std::vector<ebpf_offset_entry> offsets() const;
+  std::string bpf_file() const;  // "(embedded)" or the path
+
+  class Impl;
+
+ private:
+  explicit KernelTracer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ebpf
