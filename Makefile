@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# One command for each thing a developer does. The work is in scripts/; this file only names it.
+# On a bare Debian 12, as root: `make demo` and `make test` install what they need by themselves.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+KERNEL ?=
+
+.DEFAULT_GOAL := build
+.PHONY: build deps test-deps test check demo vm lint format asan tsan tools rust-sample install \
+        clean help
+
+build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
+	@scripts/deps.sh build
+	@scripts/build.sh
+
+tools: ## Build the programs written in C and C++ only (no Rust toolchain needed)
+	@scripts/deps.sh native
+	@scripts/build.sh --native
+
+rust-sample: ## Build the Rust crates and their sample agent, ebpf-tail-rs
+	@scripts/deps.sh build
+	@scripts/build.sh
+
+deps: ## Install the Debian packages that building needs, as far as they are missing
+	@scripts/deps.sh build
+
+test-deps: ## Install the Debian packages that the tests need, as far as they are missing
+	@scripts/deps.sh build test vm
+
+demo: build ## Trace real HTTP and DNS traffic with a C++ and a Rust agent, and compare them
+	@scripts/demo.sh
+
+test: ## Install what is missing, build, run every test
+	@scripts/test.sh
+
+check: ## Build, then the unit tests only
+	@scripts/test.sh --unit
+
+vm: ## Trace smoke traffic inside a virtual machine; KERNEL=FILE takes any x86-64 kernel image
+	@scripts/vm.sh $(if $(KERNEL),"$(KERNEL)")
+
+lint: ## Check formatting and lint: C, C++, Rust, shell (LINT=all: also files that did not change)
+	@scripts/lint.sh
+
+format: ## Format the C, C++ and Rust sources in place
+	@scripts/lint.sh --format
+
+asan: ## Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@scripts/sanitize.sh asan
+
+tsan: ## Unit tests under ThreadSanitizer
+	@scripts/sanitize.sh tsan
+
+install: build ## Install into DESTDIR and PREFIX (default /usr/local)
+	@DESTDIR="$(DESTDIR)" cmake --install build --prefix "$(PREFIX)"
+
+clean: ## Remove every build directory
+	rm -rf build build-asan build-tsan build-vm rust/target
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
