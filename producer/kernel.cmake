@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# The kernel side, seen from user space. Included by producer/CMakeLists.txt.
+include(${PROJECT_SOURCE_DIR}/cmake/bpf_object.cmake)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(LIBBPF REQUIRED IMPORTED_TARGET libbpf>=1.1)
+
+add_library(ebpf_kernel OBJECT
+  ${CMAKE_CURRENT_LIST_DIR}/attach.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/bpf_loader.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/kernel_maps.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/kernel_tracer.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/offsets_btf.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/perf_cpu.cpp)
+embed_bpf_object(ebpf_kernel socket_trace)
+embed_bpf_object(ebpf_kernel socket_trace_atomic)
+if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/offset_search.cpp)
+  target_sources(ebpf_kernel PRIVATE ${CMAKE_CURRENT_LIST_DIR}/offset_search.cpp)
+  target_compile_definitions(ebpf_kernel PRIVATE EBPF_HAVE_OFFSET_SEARCH)
+  embed_bpf_object(ebpf_kernel offset_search)
+endif()
+target_link_libraries(ebpf_kernel PUBLIC ebpf_common PkgConfig::LIBBPF elf z)
