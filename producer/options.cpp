@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "producer/options.h"
+
+#include <CLI/CLI.hpp>
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+
+namespace ebpf {
+namespace {
+
+// A decimal number within bounds. CLI11's own Range reads "1e3" and wraps negative ones.
+CLI::Validator number(uint64_t low, uint64_t high, bool power_of_two) {
+  const std::string what = (power_of_two ? "a power of two, " : "a number, ") +
+                           std::to_string(low) + " to " + std::to_string(high);
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        const bool digits = !text.empty() && text.size() <= 19 &&
+                            text.find_first_not_of("0123456789") == std::string::npos;
+        const uint64_t value = digits ? std::strtoull(text.c_str(), nullptr, 10) : 0;
+        const bool good = digits && value >= low && value <= high &&
+                          (!power_of_two || std::has_single_bit(value));
+        return good ? std::string() : "must be " + what;
+      },
+      "");
+}
+
+// One line, nothing that a terminal would act on, whatever the arguments held.
+std::string printable(const std::string& text) {
+  std::string out;
+  for (const unsigned char c : text) {
+    if (c == '\n') {
+      out += "; ";
+    } else if (c < 0x20 || c >= 0x7f) {
+      char escaped[5];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", c);
+      out += escaped;
+    } else {
+      out += static_cast<char>(c);
+    }
+    if (out.size() > 300) return out + "...";
+  }
+  return out;
+}
+
+void add_ring_options(CLI::App& app, ProducerOptions& options) {
+  app.add_option("--threads", options.ring.lane_count,
+                 "Lanes of the ring: a socket stays on one, so agents can read with so many "
+                 "threads")
+      ->check(number(1, EBPF_LANES_MAX, false))
+      ->capture_default_str();
+  app.add_option("--ring-size", options.ring.ring_records,
+                 "Full-size records that the ring holds at least; a power of two")
+      ->check(number(2, 1u << 24, true))
+      ->capture_default_str();
+  app.add_option("--max-consumers", options.ring.max_consumers, "Agents that can attach")
+      ->check(number(1, EBPF_CONSUMERS_MAX, false))
+      ->capture_default_str();
+  app.add_option("--cap-len", options.ring.cap_bytes, "Payload bytes captured per call")
+      ->check(number(1, EBPF_CAP_BYTES_DEFAULT, false))
+      ->capture_default_str();
+}
+
+void add_kernel_options(CLI::App& app, ProducerOptions& options) {
+  static const std::map<std::string, AttachMode> attach_modes{
+      {"auto", AttachMode::kAuto},
+      {"raw", AttachMode::kRaw},
+      {"tracepoint", AttachMode::kTracepoint}};
+  static const std::map<std::string, OffsetsMode> offsets_modes{
+      {"auto", OffsetsMode::kAuto}, {"btf", OffsetsMode::kBtf}, {"search", OffsetsMode::kSearch}};
+  TracerOptions& tracer = options.tracer;
+  app.add_option("--perf-pages", tracer.perf_pages,
+                 "Pages of each CPU's perf buffer; a power of two")
+      ->check(number(1, 65536, true))
+      ->capture_default_str();
+  app.add_option("--max-socket-entries", tracer.max_socket_entries,
+                 "Sockets that are followed at once")
+      ->check(number(1, 1u << 24, false))
+      ->capture_default_str();
+  app.add_option("--max-trace-entries", tracer.max_trace_entries,
+                 "Threads that are followed at once")
+      ->check(number(1, 1u << 24, false))
+      ->capture_default_str();
+  app.add_option("--socket-map-max-reclaim", options.socket_map_max_reclaim,
+                 "Sweep idle sockets when so many are followed")
+      ->check(number(1, 1u << 24, false))
+      ->capture_default_str();
+  app.add_option("--attach", tracer.attach, "How to hook system calls: auto, raw, tracepoint")
+      ->transform(CLI::CheckedTransformer(attach_modes).description(""))
+      ->default_str("auto");
+  app.add_option("--offsets", tracer.offsets, "Where kernel offsets come from: auto, btf, search")
+      ->transform(CLI::CheckedTransformer(offsets_modes).description(""))
+      ->default_str("auto");
+  app.add_option("--btf", tracer.btf_file, "BTF file to use instead of the kernel's own")
+      ->type_name("FILE");
+  app.add_option("--bpf-file", tracer.bpf_file, "BPF object to load instead of the embedded one")
+      ->type_name("FILE");
+  app.add_flag("--capture-unknown", tracer.capture_unknown,
+               "Deliver traffic of no known protocol, too");
+  app.add_flag("--stopped", options.stopped, "Capture nothing until 'ebpfctl tracer start'");
+}
+
+void add_file_options(CLI::App& app, CommandLine* line) {
+  ProducerOptions& options = line->producer;
+  app.add_option("--socket", options.socket_path, "Where agents find the producer")
+      ->envname(EBPF_SOCKET_ENV)
+      ->type_name("PATH")
+      ->capture_default_str();
+  app.add_option("--log-file", line->log_file, "Append the log to a file instead of stderr")
+      ->type_name("FILE");
+  app.add_flag("-v,--verbose", line->verbose, "Log details, too");
+  auto* record = app.add_option("--record", options.record_path,
+                                "Write every record to a file, too (mode 0600)")
+                     ->type_name("FILE");
+  auto* replay =
+      app.add_option("--replay", options.replay.path, "Play a recorded file instead of tracing")
+          ->type_name("FILE")
+          ->excludes(record);
+  app.add_option("--speed", options.replay.speed, "Replay so many times faster; 0: without waiting")
+      ->check(CLI::Range(0.0, 1e6))
+      ->needs(replay)
+      ->capture_default_str();
+  app.add_option("--wait-consumers", options.replay.wait_consumers,
+                 "Begin the replay when so many agents are attached")
+      ->check(number(0, EBPF_CONSUMERS_MAX, false))
+      ->needs(replay)
+      ->capture_default_str();
+  app.add_option("--linger", options.replay.linger_s,
+                 "Seconds to wait for agents to leave after the replay")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->needs(replay)
+      ->capture_default_str();
+}
+
+}  // namespace
+
+std::optional<int> parse_command_line(int argc, char** argv, CommandLine* line) {
+  CLI::App app{
+      "Traces the socket reads and writes of every process and gives them to agents\n"
+      "through a ring in shared memory.",
+      "ebpf-producer"};
+  app.set_version_flag("-V,--version", "ebpf-producer " LIBEBPF_VERSION);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+  add_kernel_options(app, line->producer);
+  add_ring_options(app, line->producer);
+  add_file_options(app, line);
+  app.footer(
+      "Exit codes: 0 ended in order, 1 failure, 2 bad option, 3 the kernel refuses (a missing\n"
+      "privilege or feature), 4 another producer serves the socket.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    app.exit(success, std::cout, std::cerr);
+    return kExitOk;
+  } catch (const CLI::Error& error) {
+    std::fprintf(stderr, "ebpf-producer: %s (see --help)\n", printable(error.what()).c_str());
+    return kExitBadOption;
+  }
+  line->producer.tracer.lane_count = line->producer.ring.lane_count;
+  line->producer.tracer.cap_bytes = line->producer.ring.cap_bytes;
+  return std::nullopt;
+}
+
+}  // namespace ebpf

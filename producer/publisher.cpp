@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "producer/publisher.h"
+
+#include "producer/trace_recorder.h"
+
+namespace ebpf {
+namespace {
+
+// One writer: a plain add on a relaxed atomic, no locked instruction.
+void count(std::atomic<uint64_t>& counter) {
+  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Publisher::Publisher(RingWriter& writer, ConsumerSlots& slots, TraceRecorder* recorder)
+    : writer_(writer), slots_(slots), recorder_(recorder), pending_(writer.header().lane_count) {}
+
+void Publisher::finish(uint32_t lane, const ebpf_record& record) {
+  count(protocols_[ebpf_protocol_index(record.data.l7_protocal_hint)]);
+  writer_.commit(lane);
+  if (recorder_) recorder_->add(record);
+  if (++pending_[lane] < kBurstRecords) return;
+  writer_.publish(lane);
+  pending_[lane] = 0;
+  count(bursts_[lane]);
+}
+
+void Publisher::add_gap(uint32_t lane, uint32_t cause, uint64_t count, uint64_t timestamp_us) {
+  writer_.append_gap(lane, cause, count, timestamp_us);
+  if (recorder_) recorder_->add_gap(cause, count, timestamp_us);
+}
+
+bool Publisher::flush(uint64_t now_us) {
+  writer_.publish_all();
+  for (uint32_t& pending : pending_) pending = 0;
+  return slots_.wake_sleepers(now_us);
+}
+
+}  // namespace ebpf
