@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
-#include <map>
+#include <vector>
 
 namespace ebpf {
 namespace {
@@ -22,7 +22,24 @@ CLI::Validator number(uint64_t low, uint64_t high, bool power_of_two) {
         const uint64_t value = digits ? std::strtoull(text.c_str(), nullptr, 10) : 0;
         const bool good = digits && value >= low && value <= high &&
                           (!power_of_two || std::has_single_bit(value));
-        return good ? std::string() : "must be " + what;
+        return good ? std::string() : "must be " + what + ", not '" + text + "'";
+      },
+      "");
+}
+
+// One of some words; each stands for the enum value of its place in the list.
+CLI::Validator choice(const std::vector<std::string>& words) {
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        std::string all;
+        for (size_t i = 0; i < words.size(); ++i) {
+          if (text == words[i]) {
+            text = std::to_string(i);
+            return {};
+          }
+          all += (i == 0 ? "" : ", ") + words[i];
+        }
+        return "must be one of " + all + ", not '" + text + "'";
       },
       "");
 }
@@ -64,12 +81,6 @@ void add_ring_options(CLI::App& app, ProducerOptions& options) {
 }
 
 void add_kernel_options(CLI::App& app, ProducerOptions& options) {
-  static const std::map<std::string, AttachMode> attach_modes{
-      {"auto", AttachMode::kAuto},
-      {"raw", AttachMode::kRaw},
-      {"tracepoint", AttachMode::kTracepoint}};
-  static const std::map<std::string, OffsetsMode> offsets_modes{
-      {"auto", OffsetsMode::kAuto}, {"btf", OffsetsMode::kBtf}, {"search", OffsetsMode::kSearch}};
   TracerOptions& tracer = options.tracer;
   app.add_option("--perf-pages", tracer.perf_pages,
                  "Pages of each CPU's perf buffer; a power of two")
@@ -88,10 +99,12 @@ void add_kernel_options(CLI::App& app, ProducerOptions& options) {
       ->check(number(1, 1u << 24, false))
       ->capture_default_str();
   app.add_option("--attach", tracer.attach, "How to hook system calls: auto, raw, tracepoint")
-      ->transform(CLI::CheckedTransformer(attach_modes).description(""))
+      ->transform(choice({"auto", "raw", "tracepoint"}))
+      ->type_name("MODE")
       ->default_str("auto");
   app.add_option("--offsets", tracer.offsets, "Where kernel offsets come from: auto, btf, search")
-      ->transform(CLI::CheckedTransformer(offsets_modes).description(""))
+      ->transform(choice({"auto", "btf", "search"}))
+      ->type_name("MODE")
       ->default_str("auto");
   app.add_option("--btf", tracer.btf_file, "BTF file to use instead of the kernel's own")
       ->type_name("FILE");

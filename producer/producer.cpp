@@ -156,9 +156,12 @@ void Producer::tick() {
 void Producer::reclaim_sockets() {
   const KernelCounters counters = tracer_->counters();
   const uint64_t used = counters[COUNTER_SOCKET_INSERTED] - counters[COUNTER_SOCKET_DELETED];
-  if (used <= options_.socket_map_max_reclaim) return;
+  // A threshold at or above the map's size would never be reached.
+  const uint32_t size = options_.tracer.max_socket_entries;
+  const uint32_t threshold = std::min(options_.socket_map_max_reclaim, size - size / 64);
+  if (used <= threshold) return;
   // Down to nine tenths of the threshold, so that it does not begin again at once.
-  tracer_->reclaim_sockets(options_.socket_map_max_reclaim / 10 * 9, kReclaimBudget);
+  tracer_->reclaim_sockets(threshold / 10 * 9, kReclaimBudget);
 }
 
 bool Producer::replay_is_over() {
