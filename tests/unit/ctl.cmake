@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+ebpf_add_gtest(ctl_format_test SOURCES ctl_format_test.cpp LIBS ebpfctl_core LABELS unit)
+ebpf_add_gtest(ctl_client_test SOURCES ctl_client_test.cpp LIBS ebpfctl_core Threads::Threads
+               LABELS unit)
+ebpf_add_gtest(ctl_program_test SOURCES ctl_program_test.cpp LIBS ebpfctl_core Threads::Threads
+               LABELS unit)
+add_dependencies(ctl_program_test ebpfctl)
+target_compile_definitions(ctl_program_test PRIVATE EBPFCTL_PATH="$<TARGET_FILE:ebpfctl>")

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ebpfctl program itself: options, exit codes, where its output goes.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <nlohmann/json.hpp>
+
+#include "ctl/command.h"
+#include "tests/unit/ctl_fake_producer.h"
+#include "tests/unit/ctl_samples.h"
+
+namespace ebpf::ctl {
+namespace {
+
+using namespace ebpf::test;
+
+struct Outcome {
+  int exit_code;
+  std::string output;
+};
+
+// Runs a shell line in which "ebpfctl" is the program under test.
+Outcome run(const std::string& arguments, const std::string& redirect = "2>&1") {
+  const std::string line = std::string("'" EBPFCTL_PATH "' ") + arguments + " " + redirect;
+  FILE* pipe = ::popen(line.c_str(), "r");
+  if (!pipe) return {-1, "popen failed"};
+  std::string output;
+  char buffer[4096];
+  size_t got;
+  while ((got = ::fread(buffer, 1, sizeof(buffer), pipe)) > 0) output.append(buffer, got);
+  const int status = ::pclose(pipe);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, output};
+}
+
+std::vector<Packet> real_answers(const Packet& request) {
+  ebpf_msg_header header;
+  std::memcpy(&header, request.data(), sizeof(header));
+  switch (header.type) {
+    case EBPF_MSG_GET_STATS:
+      return {to_packet(sample_stats())};
+    case EBPF_MSG_GET_OFFSETS:
+      return {to_packet(sample_offsets())};
+    default:
+      return {to_packet(message_header(EBPF_MSG_OK, sizeof(header)))};
+  }
+}
+
+TEST(Ebpfctl, OptionsStandBeforeOrAfterTheCommand) {
+  FakeProducer producer(real_answers);
+  const std::string socket = "--socket " + producer.path();
+  const Outcome before = run(socket + " -v tracer show");
+  EXPECT_EQ(before.exit_code, kExitOk);
+  EXPECT_EQ(before.output.rfind("Tracer         socket-tracer\n", 0), 0u) << before.output;
+  EXPECT_EQ(run("tracer " + socket + " show -v").output, before.output);
+  EXPECT_EQ(run("tracer show -v " + socket).output, before.output);
+}
+
+TEST(Ebpfctl, JsonOfEveryCommandParses) {
+  FakeProducer producer(real_answers);
+  for (const char* command : {"tracer show", "tracer start", "tracer stop", "socktrace show"}) {
+    const Outcome outcome = run(std::string(command) + " -o json --socket " + producer.path());
+    EXPECT_EQ(outcome.exit_code, kExitOk) << command;
+    const auto json = nlohmann::json::parse(outcome.output, nullptr, false);
+    ASSERT_FALSE(json.is_discarded()) << outcome.output;
+    EXPECT_EQ(json["schema_version"], 1) << command;
+  }
+}
+
+TEST(Ebpfctl, TakesTheSocketFromTheEnvironment) {
+  FakeProducer producer(real_answers);
+  ::setenv(EBPF_SOCKET_ENV, producer.path().c_str(), 1);
+  EXPECT_EQ(run("tracer stop").output, "socket-tracer stopped\n");
+  EXPECT_EQ(run("tracer start").output, "socket-tracer running\n");
+  ::unsetenv(EBPF_SOCKET_ENV);
+}
+
+TEST(Ebpfctl, HelpAndVersionNeedNoProducer) {
+  for (const char* arguments : {"-h", "tracer help", "socktrace show -h", "--help"}) {
+    const Outcome outcome = run(arguments, "2>/dev/null");
+    EXPECT_EQ(outcome.exit_code, kExitOk) << arguments;
+    EXPECT_EQ(outcome.output.rfind("Usage:\n", 0), 0u) << arguments << outcome.output;
+  }
+  EXPECT_EQ(run("-V").output, "ebpfctl " LIBEBPF_VERSION "\n");
+}
+
+TEST(Ebpfctl, BadOptionsExitWithTwo) {
+  for (const char* arguments :
+       {"", "nonsense", "tracer", "tracer show --nonsense", "tracer show -o xml",
+        "tracer show show", "socktrace start", "tracer show --socket"}) {
+    EXPECT_EQ(run(arguments).exit_code, kExitBadOption) << arguments;
+  }
+  EXPECT_EQ(run("tracer show --socket " + std::string(200, 'a')).exit_code, kExitBadOption);
+}
+
+TEST(Ebpfctl, SaysThatNoProducerRuns) {
+  const Outcome outcome = run("tracer show --socket /nonexistent/producer.sock");
+  EXPECT_EQ(outcome.exit_code, kExitNotRunning);
+  EXPECT_EQ(outcome.output.rfind("ebpfctl: no producer at /nonexistent/producer.sock: ", 0), 0u)
+      << outcome.output;
+}
+
+TEST(Ebpfctl, NamesTheGroupWhenItMayNotConnect) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to become somebody else";
+  FakeProducer producer(real_answers);
+  const std::string folder = producer.path().substr(0, producer.path().rfind('/'));
+  ASSERT_EQ(::chmod(folder.c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(producer.path().c_str(), 0660), 0);
+  // In a child: the program itself must stay reachable, so only the uid changes.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool dropped = ::setgid(65534) == 0 && ::setuid(65534) == 0;
+    if (!dropped || ::access(EBPFCTL_PATH, X_OK) != 0) ::_exit(77);
+    const Outcome outcome = run("tracer show --socket " + producer.path());
+    const bool named = outcome.output.find(EBPF_SOCKET_GROUP) != std::string::npos;
+    ::_exit(named ? outcome.exit_code : 99);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << EBPFCTL_PATH " is not reachable for nobody";
+  EXPECT_EQ(WEXITSTATUS(status), kExitNoPermission);
+}
+
+TEST(Ebpfctl, ExitCodesTellRefusalAndVersion) {
+  ebpf_msg_error refusal{};
+  refusal.header = message_header(EBPF_MSG_ERROR, sizeof(refusal));
+  refusal.error = EPERM;
+  std::strcpy(refusal.text, "needs root");
+  FakeProducer refusing(always(to_packet(refusal)));
+  EXPECT_EQ(run("tracer stop --socket " + refusing.path()).exit_code, kExitNoPermission);
+
+  ebpf_msg_stats stats = sample_stats();
+  stats.header.version = 9;
+  FakeProducer newer(always(to_packet(stats)));
+  EXPECT_EQ(run("tracer show --socket " + newer.path()).exit_code, kExitVersionMismatch);
+
+  FakeProducer lying(always(Packet(64, 0xff)));
+  EXPECT_EQ(run("tracer show --socket " + lying.path()).exit_code, kExitFailure);
+}
+
+TEST(Ebpfctl, OutputThatDoesNotArriveIsAFailure) {
+  FakeProducer producer(real_answers);
+  EXPECT_EQ(run("tracer show --socket " + producer.path(), ">/dev/full 2>/dev/null").exit_code,
+            kExitFailure);
+}
+
+}  // namespace
+}  // namespace ebpf::ctl
