@@ -14,10 +14,18 @@
 #include "libebpf/detail/result.h"
 #include "libebpf/detail/unique_fd.h"
 #include "libebpf/ring_layout.h"
+#include "libebpf/shm_atomic.h"
 
 namespace ebpf {
 
-// What the producer knows of one consumer. `page` fields are the consumer's word.
+// A consumer is woken at most once in so many microseconds.
+constexpr uint64_t kWakeIntervalUs = 50;
+
+// What a fresh control page has in join_seq and next_seq of every lane: the consumer does
+// not read this lane, or does not yet.
+constexpr uint64_t kNotJoined = UINT64_MAX;
+
+// What the producer knows of one consumer.
 struct ConsumerInfo {
   uint32_t id = 0;
   int32_t pid = 0;
@@ -28,8 +36,15 @@ struct ConsumerInfo {
 
 class ConsumerSlots {
  public:
+  // epoch 0: from the clock.
   ConsumerSlots(uint32_t max_consumers, uint32_t lane_count, uint64_t epoch);
+  // Wakes who still sleeps. The drain thread is gone by now.
   ~ConsumerSlots();
+
+  // Constant.
+  uint32_t max_consumers() const { return max_consumers_; }
+  uint32_t lane_count() const { return lane_count_; }
+  uint64_t epoch() const { return epoch_; }
 
   // ---- control thread ----
   struct Attached {
@@ -39,9 +54,10 @@ class ConsumerSlots {
   // Takes a slot with a fresh control page. EUSERS when there is none. `socket` is the
   // consumer's connection; the slots keep a duplicate for doorbells.
   Result<Attached> attach(int socket, const ConsumerInfo& info);
-  // Gives the slot up. Returns the number of records that the consumer had not read,
-  // by its own word, bounded by what was published (published_seq by lane).
-  uint64_t detach(uint32_t id, const uint64_t* published_seq);
+  // Gives the slot up; it can be taken again at once. Returns the number of records that
+  // the consumer had not read, by its own word, bounded by what was published
+  // (published_seq by lane, all numbered from initial_seq).
+  uint64_t detach(uint32_t id, const uint64_t* published_seq, uint64_t initial_seq = 0);
   // Frees what detached slots owned, once the drain thread has passed. Call now and then.
   void collect();
   std::vector<ConsumerInfo> list() const;
@@ -50,21 +66,61 @@ class ConsumerSlots {
   uint64_t furthest(uint32_t lane, uint64_t initial_seq, uint64_t published);
 
   // ---- drain thread ----
-  // Calls visit(block index) for each block that some pin names (validated against
-  // block_count by the caller).
+  // Calls visit(block index) for each block that some pin names: at most max_consumers *
+  // lane_count times, with any value at all. Loads are seq_cst, see docs/RING.md.
   template <class Visit>
-  void each_pin(uint32_t lane_count, Visit&& visit) const;
-  // Wakes every consumer that says it sleeps; at most one wake-up per consumer and
-  // min_interval_us, the rest stay pending for the next call. Never blocks. Returns
-  // whether any is pending.
+  void each_pin(Visit&& visit) const;
+  // Call after a publish. Wakes every consumer that says it sleeps; at most one wake-up
+  // per consumer and kWakeIntervalUs, the rest stay pending for the next call. Never
+  // blocks. Returns whether any is pending.
   bool wake_sleepers(uint64_t now_us);
   void quiet_point();  // holds no page or socket of a slot now
 
-  uint64_t wakeups() const;
+  // ---- any thread ----
+  uint32_t count() const { return count_.load(std::memory_order_relaxed); }
+  uint64_t wakeups() const { return wakeups_.load(std::memory_order_relaxed); }
 
  private:
-  struct Slot;
+  struct Attachment;
+  struct Slot {
+    std::atomic<Attachment*> current{nullptr};
+    std::unique_ptr<Attachment> owned;  // control thread
+  };
+  struct Detached {
+    std::unique_ptr<Attachment> attachment;
+    uint64_t quiet_points;  // passed when it was detached
+  };
+
+  const ebpf_control_page* page(uint32_t slot) const;
+  bool wake(Attachment& attachment, uint64_t now_us);
+  Slot* find_free();
+  uint64_t unread(const Attachment& attachment, const uint64_t* published_seq,
+                  uint64_t initial_seq) const;
+  void note_position(const Attachment& attachment, uint32_t lane, uint64_t initial_seq,
+                     uint64_t published);
+
+  uint32_t max_consumers_;
+  uint32_t lane_count_;
+  uint64_t epoch_;
   std::unique_ptr<Slot[]> slots_;
+  std::vector<Detached> detached_;                     // control thread
+  std::array<uint64_t, EBPF_LANES_MAX> furthest_{};    // control thread
+  uint32_t last_id_ = 0;                               // control thread
+  alignas(64) std::atomic<uint64_t> quiet_points_{0};  // written by the drain thread
+  std::atomic<uint64_t> wakeups_{0};                   // written by the drain thread
+  alignas(64) std::atomic<uint32_t> count_{0};         // written by the control thread
 };
+
+template <class Visit>
+void ConsumerSlots::each_pin(Visit&& visit) const {
+  for (uint32_t slot = 0; slot < max_consumers_; ++slot) {
+    const ebpf_control_page* seen = page(slot);
+    if (seen == nullptr) continue;
+    for (uint32_t lane = 0; lane < lane_count_; ++lane) {
+      const uint32_t pin = shm_load_seq_cst_u32(&seen->lanes[lane].pin);
+      if (pin != 0) visit(pin - 1);
+    }
+  }
+}
 
 }  // namespace ebpf

@@ -19,14 +19,14 @@ struct RingOptions {
   uint32_t cap_bytes = EBPF_CAP_BYTES_DEFAULT;
   uint32_t max_consumers = EBPF_CONSUMERS_DEFAULT;
   uint32_t segment_bytes = 0;  // 0: chosen (256 KiB, smaller for small rings)
-  uint64_t epoch = 0;          // 0: from the clock
+  uint64_t epoch = 0;          // 0: that of the consumer slots
   uint64_t initial_seq = 0;
   bool future_write_seal = true;  // false: as on kernels before 5.1 (tests)
 };
 
 class RingWriter {
  public:
-  // `slots` outlives the writer.
+  // `slots` outlives the writer, and was made for the same lanes, consumers and epoch.
   static Result<std::unique_ptr<RingWriter>> create(const RingOptions& options,
                                                     ConsumerSlots& slots);
   ~RingWriter();
@@ -46,16 +46,18 @@ class RingWriter {
   void end();  // publishes, and marks the ring as ended
 
   // Readable from any thread (relaxed).
-  uint64_t published(uint32_t lane) const;
+  uint64_t published(uint32_t lane) const;  // data records, since the start
   uint64_t lost(uint32_t lane) const;
   uint64_t gaps(uint32_t lane) const;
   uint32_t parked_blocks() const;
 
   // Constant.
   const ebpf_ring_header& header() const;
+  uint64_t initial_seq() const;
   uint32_t segment_bytes() const;
   uint64_t lane_capacity() const;  // full-size records that a lane's window holds at least
   int read_only_fd() const;        // what consumers get; owned by the writer
+  bool write_sealed() const;       // false: the kernel lacks F_SEAL_FUTURE_WRITE, or not wanted
 
   class Impl;
 

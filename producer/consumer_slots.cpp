@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "producer/consumer_slots.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <new>
+#include <string>
+
+#include "libebpf/control.h"
+#include "producer/ring_memory.h"
+#include "producer/shm_atomics.h"
+
+namespace ebpf {
+namespace {
+
+uint64_t epoch_from_clock() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+}
+
+void fill_page(ebpf_control_page* page, uint32_t lane_count, uint64_t epoch) {
+  page->magic = EBPF_CONTROL_MAGIC;
+  page->layout_version = EBPF_RING_LAYOUT_VERSION;
+  page->lane_count = lane_count;
+  page->epoch = epoch;
+  for (ebpf_control_lane& lane : page->lanes) lane.join_seq = lane.next_seq = kNotJoined;
+}
+
+// One waiter: a consumer has one thread that sleeps. More would make our cost its choice.
+void wake_futex(uint32_t* word) { syscall(SYS_futex, word, FUTEX_WAKE, 1, nullptr, nullptr, 0); }
+
+// Whether the doorbell has rung or never will. A full queue counts as rung: the socket is
+// readable then, and that is all that a doorbell says.
+bool ring_doorbell(int socket) {
+  ebpf_msg_header doorbell{};
+  doorbell.magic = EBPF_MSG_MAGIC;
+  doorbell.version = EBPF_PROTOCOL_VERSION;
+  doorbell.type = EBPF_MSG_DOORBELL;
+  doorbell.length_bytes = sizeof(doorbell);
+  if (send(socket, &doorbell, sizeof(doorbell), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return true;
+  return errno != ENOMEM && errno != ENOBUFS && errno != EINTR;
+}
+
+}  // namespace
+
+struct ConsumerSlots::Attachment {
+  RingMemory memory;
+  ebpf_control_page* page = nullptr;
+  UniqueFd doorbell;
+  ConsumerInfo info;
+  std::atomic<uint64_t> wakeups{0};
+  // Drain thread.
+  uint64_t last_wake_us = 0;
+  bool rang_in_vain = false;
+};
+
+ConsumerSlots::ConsumerSlots(uint32_t max_consumers, uint32_t lane_count, uint64_t epoch)
+    : max_consumers_(std::clamp(max_consumers, 1u, EBPF_CONSUMERS_MAX)),
+      lane_count_(std::clamp(lane_count, 1u, EBPF_LANES_MAX)),
+      epoch_(epoch != 0 ? epoch : epoch_from_clock()),
+      slots_(new Slot[max_consumers_]) {
+  // attach() refuses beyond two thirds of it, so detach() never allocates.
+  detached_.reserve(3 * max_consumers_);
+}
+
+ConsumerSlots::~ConsumerSlots() {
+  for (uint32_t slot = 0; slot < max_consumers_; ++slot) {
+    if (!slots_[slot].owned) continue;
+    uint32_t* sleeping = &slots_[slot].owned->page->sleeping;
+    shm_exchange_seq_cst_u32(sleeping, EBPF_AWAKE);
+    wake_futex(sleeping);
+  }
+}
+
+// ---- control thread ---------------------------------------------------------------
+
+ConsumerSlots::Slot* ConsumerSlots::find_free() {
+  for (uint32_t slot = 0; slot < max_consumers_; ++slot) {
+    if (!slots_[slot].owned) return &slots_[slot];
+  }
+  return nullptr;
+}
+
+Result<ConsumerSlots::Attached> ConsumerSlots::attach(int socket, const ConsumerInfo& info) {
+  collect();
+  Slot* slot = find_free();
+  if (slot == nullptr) {
+    return Error{EUSERS, "all " + std::to_string(max_consumers_) + " consumer slots are taken"};
+  }
+  // Joining and leaving faster than the drain thread passes must not pile up memory.
+  if (detached_.size() >= 2 * max_consumers_) {
+    return Error{EAGAIN, "consumers come and go faster than their slots can be freed; try again"};
+  }
+  std::unique_ptr<Attachment> fresh(new (std::nothrow) Attachment);
+  if (!fresh) return errno_error("cannot attach a consumer", ENOMEM);
+  auto memory = RingMemory::create("libebpf-control", EBPF_CONTROL_BYTES, 0600);
+  if (!memory) return memory.error();
+  fresh->memory = std::move(*memory);
+  fresh->page = reinterpret_cast<ebpf_control_page*>(fresh->memory.base());
+  fill_page(fresh->page, lane_count_, epoch_);
+  if (auto sealed = fresh->memory.seal(false); !sealed) return sealed.error();
+  fresh->doorbell = UniqueFd(fcntl(socket, F_DUPFD_CLOEXEC, 0));
+  if (!fresh->doorbell) return errno_error("cannot keep the consumer's socket");
+
+  if (++last_id_ == 0) last_id_ = 1;
+  fresh->info = info;
+  fresh->info.id = last_id_;
+  Attached attached{last_id_, fresh->memory.take_fd()};
+  // Before the consumer gets the page: its first pin comes later than this in the one
+  // order of seq_cst operations, so no scan that matters to it misses the slot.
+  slot->current.store(fresh.get(), std::memory_order_seq_cst);
+  slot->owned = std::move(fresh);
+  count_.store(count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return attached;
+}
+
+uint64_t ConsumerSlots::detach(uint32_t id, const uint64_t* published_seq, uint64_t initial_seq) {
+  for (uint32_t index = 0; index < max_consumers_; ++index) {
+    Slot& slot = slots_[index];
+    if (!slot.owned || slot.owned->info.id != id) continue;
+    const uint64_t left = unread(*slot.owned, published_seq, initial_seq);
+    for (uint32_t lane = 0; lane < lane_count_; ++lane) {
+      note_position(*slot.owned, lane, initial_seq, published_seq[lane] - initial_seq);
+    }
+    // The drain thread may be using it until it passes the next quiet point: the count
+    // that it has reached is read after the slot is empty.
+    slot.current.store(nullptr, std::memory_order_seq_cst);
+    detached_.push_back({std::move(slot.owned), quiet_points_.load(std::memory_order_seq_cst)});
+    count_.store(count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    return left;
+  }
+  return 0;
+}
+
+void ConsumerSlots::collect() {
+  const uint64_t passed = quiet_points_.load(std::memory_order_seq_cst);
+  auto free_now = [passed](const Detached& each) { return passed != each.quiet_points; };
+  detached_.erase(std::remove_if(detached_.begin(), detached_.end(), free_now), detached_.end());
+}
+
+uint64_t ConsumerSlots::unread(const Attachment& attachment, const uint64_t* published_seq,
+                               uint64_t initial_seq) const {
+  uint64_t sum = 0;
+  for (uint32_t lane = 0; lane < lane_count_; ++lane) {
+    const uint64_t next = shm_load_relaxed_u64(&attachment.page->lanes[lane].next_seq);
+    const uint64_t behind = published_seq[lane] - next;
+    // Also false where it claims to be ahead: the difference wraps.
+    if (next != kNotJoined && behind <= published_seq[lane] - initial_seq) sum += behind;
+  }
+  return sum;
+}
+
+void ConsumerSlots::note_position(const Attachment& attachment, uint32_t lane, uint64_t initial_seq,
+                                  uint64_t published) {
+  const uint64_t next = shm_load_relaxed_u64(&attachment.page->lanes[lane].next_seq);
+  if (next == kNotJoined) return;
+  const uint64_t position = next - initial_seq;
+  // Half of the number space ahead is behind.
+  if (position > UINT64_MAX / 2) return;
+  furthest_[lane] = std::max(furthest_[lane], std::min(position, published));
+}
+
+std::vector<ConsumerInfo> ConsumerSlots::list() const {
+  std::vector<ConsumerInfo> infos;
+  for (uint32_t slot = 0; slot < max_consumers_; ++slot) {
+    if (!slots_[slot].owned) continue;
+    infos.push_back(slots_[slot].owned->info);
+    infos.back().wakeups = slots_[slot].owned->wakeups.load(std::memory_order_relaxed);
+  }
+  return infos;
+}
+
+uint64_t ConsumerSlots::furthest(uint32_t lane, uint64_t initial_seq, uint64_t published) {
+  if (lane >= lane_count_) return 0;
+  for (uint32_t slot = 0; slot < max_consumers_; ++slot) {
+    if (slots_[slot].owned) note_position(*slots_[slot].owned, lane, initial_seq, published);
+  }
+  return furthest_[lane];
+}
+
+// ---- drain thread -----------------------------------------------------------------
+
+const ebpf_control_page* ConsumerSlots::page(uint32_t slot) const {
+  const Attachment* attachment = slots_[slot].current.load(std::memory_order_seq_cst);
+  return attachment != nullptr ? attachment->page : nullptr;
+}
+
+bool ConsumerSlots::wake_sleepers(uint64_t now_us) {
+  // The consumer stores `sleeping` and then looks at the lanes; we have stored `committed`
+  // and now look at `sleeping`. One of the two must see the other.
+  ShmAtomics::full_barrier();
+  bool pending = false;
+  for (uint32_t slot = 0; slot < max_consumers_; ++slot) {
+    Attachment* attachment = slots_[slot].current.load(std::memory_order_seq_cst);
+    if (attachment != nullptr && !wake(*attachment, now_us)) pending = true;
+  }
+  return pending;
+}
+
+// Returns false where a wake-up is due but must wait.
+bool ConsumerSlots::wake(Attachment& attachment, uint64_t now_us) {
+  uint32_t* sleeping = &attachment.page->sleeping;
+  if (!attachment.rang_in_vain && shm_load_seq_cst_u32(sleeping) == EBPF_AWAKE) return true;
+  const bool too_soon =
+      now_us >= attachment.last_wake_us && now_us - attachment.last_wake_us < kWakeIntervalUs;
+  if (attachment.last_wake_us != 0 && too_soon) return false;
+  attachment.last_wake_us = now_us;
+
+  const uint32_t how = shm_exchange_seq_cst_u32(sleeping, EBPF_AWAKE);
+  if (how == EBPF_SLEEPS_ON_FUTEX) wake_futex(sleeping);
+  if (how == EBPF_SLEEPS_ON_DOORBELL || attachment.rang_in_vain) {
+    attachment.rang_in_vain = !ring_doorbell(attachment.doorbell.get());
+  }
+  attachment.wakeups.store(attachment.wakeups.load(std::memory_order_relaxed) + 1,
+                           std::memory_order_relaxed);
+  wakeups_.store(wakeups_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return !attachment.rang_in_vain;
+}
+
+void ConsumerSlots::quiet_point() {
+  quiet_points_.store(quiet_points_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+}
+
+}  // namespace ebpf

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Atomics of lane_protocol.h for words in shared memory: thin names for shm_atomic.h.
+#pragma once
+
+#include <atomic>
+
+#include "libebpf/shm_atomic.h"
+
+namespace ebpf {
+
+struct ShmAtomics {
+  static void store_relaxed(uint32_t* word, uint32_t v) { shm_store_relaxed_u32(word, v); }
+  static void store_relaxed(uint64_t* word, uint64_t v) { shm_store_relaxed_u64(word, v); }
+  static void store_release(uint32_t* word, uint32_t v) { shm_store_release_u32(word, v); }
+  static void store_release(uint64_t* word, uint64_t v) { shm_store_release_u64(word, v); }
+  static void store_seq_cst(uint64_t* word, uint64_t v) { shm_store_seq_cst_u64(word, v); }
+
+  // Every store before it is visible before any load after it is made.
+  static void full_barrier() {
+#if defined(__SANITIZE_THREAD__)
+    // ThreadSanitizer does not know fences. A locked instruction is one, where it runs.
+    static std::atomic<uint32_t> word{0};
+    word.exchange(0, std::memory_order_seq_cst);
+#else
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+  }
+};
+
+}  // namespace ebpf
