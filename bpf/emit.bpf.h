@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Fills the record of a call, and sends it. */
+#ifndef LIBEBPF_BPF_EMIT_BPF_H
+#define LIBEBPF_BPF_EMIT_BPF_H
+
+#include "bpf/identity.bpf.h"
+#include "bpf/maps.bpf.h"
+#include "bpf/sock.bpf.h"
+
+EBPF_INLINE void fill_endpoints(struct SK_BPF_DATA* data, struct socket_entry* entry,
+                                const struct call_state* call, const struct offsets_table* at) {
+  struct endpoints ends;
+  uint64_t* to = (uint64_t*)&data->tuple;
+  const uint64_t* known = (const uint64_t*)&entry->tuple;
+  if (!entry->has_tuple) {
+    read_endpoints(&ends, call, at);
+    if (call->protocol == EBPF_IPPROTO_UDP) read_named_peer(&ends, call);
+    fill_tuple(&data->tuple, &ends, call->protocol);
+    if (call->protocol != EBPF_IPPROTO_TCP) return;
+    fill_tuple(&entry->tuple, &ends, call->protocol);
+    entry->has_tuple = 1;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 5; i++) to[i] = known[i]; /* 38 bytes, and 2 of padding, zero in both */
+}
+
+EBPF_INLINE void send_event(void* ctx, struct scratch* scratch,
+                            const struct tracer_config* config) {
+  struct kernel_event* event = &scratch->event;
+  struct counters* counters = LOOKUP_FIRST(counters_map);
+  if (!counters) return;
+  counters->of[COUNTER_EMITTED]++;
+  event->lost = (uint32_t)counters->of[COUNTER_LOST];
+  uint64_t captured = *(volatile uint32_t*)&scratch->call.captured;
+  /* At most 16384 by construction; the mask lets the verifier see at most 32767, which
+   * still is inside of the payload arrays. The header makes the size positive. */
+  captured &= 2 * EBPF_CAP_BYTES_MAX - 1;
+  uint64_t size = sizeof(*event) - KERNEL_EVENT_NOT_SENT + captured;
+  if (bpf_perf_event_output(ctx, &events_map, BPF_F_CURRENT_CPU, &event->lost, size) == 0) return;
+  counters->of[COUNTER_LOST]++;
+  uint32_t lane = 0;
+  if (config->lane_count) lane = ebpf_lane_of(event->data.socket_id, config->lane_count);
+  uint64_t* lane_lost = bpf_map_lookup_elem(&lane_lost_map, &lane);
+  if (lane_lost) *lane_lost += 1;
+}
+
+EBPF_INLINE void emit(void* ctx, struct scratch* scratch, const struct tracer_config* config,
+                      const struct offsets_table* at) {
+  struct call_state* call = &scratch->call;
+  int is_stale;
+  struct socket_entry* entry = find_socket(call, &is_stale);
+  uint64_t inferred = call->inferred;
+  if (!entry) {
+    entry = add_socket(call, is_stale, config);
+    if (!entry) return;
+  }
+  if (!entry->l7_protocol && INFER_PROTOCOL(inferred)) {
+    entry->l7_protocol = INFER_PROTOCOL(inferred);
+    entry->is_likely = INFER_IS_LIKELY(inferred);
+  }
+  entry->last_use_ns = call->start_ns;
+
+  struct SK_BPF_DATA* data = &scratch->event.data;
+  uint64_t thread = bpf_get_current_pid_tgid();
+  data->process_id = thread >> 32;
+  data->thread_id = (uint32_t)thread;
+  bpf_get_current_comm(data->process_name, sizeof(data->process_name));
+  fill_endpoints(data, entry, call, at);
+  data->socket_id = entry->socket_id;
+  data->l7_protocal_hint = entry->l7_protocol;
+  data->msg_type = INFER_MSG_TYPE(inferred);
+  data->need_reconfirm = entry->is_likely;
+  data->tcp_seq = call->protocol == EBPF_IPPROTO_TCP ? first_byte_seq(call, at) : 0;
+  data->syscall_trace_id_call = trace_id_of(thread, entry->socket_id, call->direction, config);
+  data->timestamp = call->start_ns;
+  data->direction = call->direction;
+  data->syscall_len = call->moved;
+  data->cap_len = call->captured;
+  data->cap_seq = take_cap_seq(entry);
+  /* Padding and cap_data stay zero: nothing ever writes there. */
+  send_event(ctx, scratch, config);
+}
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The maps. Sizes that depend on options or on the machine are set by user space. */
+#ifndef LIBEBPF_BPF_MAPS_BPF_H
+#define LIBEBPF_BPF_MAPS_BPF_H
+
+#include "bpf/common.bpf.h"
+#include "bpf/infer.h"
+#include "bpf/socket_state.h"
+
+/* Elements of an iovec array that are looked at. The rest is not captured. */
+#define IOVECS_MAX 16
+
+/* Messages of one sendmmsg or recvmmsg that become records: three tail calls each, and a
+ * kernel allows 32 in a row. The rest counts as not captured. */
+#define MMSG_MAX 10
+
+enum call_kind {
+  CALL_BUFFER, /* args: buffer, length */
+  CALL_IOVEC,  /* args: struct iovec*, count */
+  CALL_MSG,    /* args: struct msghdr* */
+  CALL_MMSG,   /* args: struct mmsghdr*, count */
+};
+
+struct user_iovec {
+  uint64_t base;
+  uint64_t len;
+};
+
+/* The system call that is being handled: what one program leaves for the next. */
+struct call_state {
+  uint64_t start_ns;
+  uint64_t sk;
+  uint64_t inode;
+  uint64_t user;       /* buffer, iovec array, msghdr or mmsghdr array */
+  uint64_t user_count; /* bytes, or elements */
+  uint64_t moved;      /* bytes that the call (of CALL_MMSG: this message) moved */
+  uint64_t behind;     /* CALL_MMSG over TCP: bytes of the messages that follow */
+  uint64_t name;       /* struct sockaddr*, or 0 */
+  uint64_t name_len;
+  uint64_t name_len_at; /* recvfrom: where user memory holds the length, or 0 */
+  uint64_t message_iov; /* CALL_IOVEC, CALL_MSG, CALL_MMSG: struct iovec* */
+  uint64_t message_iov_count;
+  uint64_t inferred; /* what infer.h said */
+  uint32_t kind;
+  uint32_t direction;
+  uint32_t limit;    /* capture at most so many bytes */
+  uint32_t captured; /* bytes gathered so far */
+  uint32_t message;  /* CALL_MMSG: index */
+  uint32_t message_count;
+  uint16_t family;
+  uint8_t protocol; /* IPPROTO_* */
+  uint8_t is_truncating; /* received with MSG_TRUNC */
+  uint8_t reserved[4];
+  struct user_iovec iovecs[IOVECS_MAX];
+};
+
+/*
+ * One per CPU, by index: a per-CPU array would be limited to 32 KiB. The payload has twice
+ * the room that is used, so that "position below the maximum" and "size up to the
+ * maximum", which is all that the verifier can follow, stay inside.
+ */
+struct scratch {
+  struct call_state call;
+  struct kernel_event event;
+  union infer_window payload;
+  uint8_t payload_rest[2 * EBPF_CAP_BYTES_MAX - INFER_WINDOW_BYTES];
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1); /* set: possible CPUs */
+  __type(key, uint32_t);
+  __type(value, struct scratch);
+} scratch_map SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, uint32_t);
+  __type(value, struct tracer_config);
+} config_map SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, uint32_t);
+  __type(value, struct offsets_table);
+} offsets_map SEC(".maps");
+
+struct counters {
+  uint64_t of[COUNTER_COUNT];
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, uint32_t);
+  __type(value, struct counters);
+} counters_map SEC(".maps");
+
+/* Failed outputs, by lane. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1); /* set: lanes */
+  __type(key, uint32_t);
+  __type(value, uint64_t);
+} lane_lost_map SEC(".maps");
+
+struct next_ids {
+  uint64_t socket;
+  uint64_t trace;
+};
+
+struct {
+#ifdef EBPF_ATOMIC_FETCH
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+#else
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+#endif
+  __uint(max_entries, 1);
+  __type(key, uint32_t);
+  __type(value, struct next_ids);
+} ids_map SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1); /* set: option */
+  __type(key, uint64_t);
+  __type(value, struct socket_entry);
+} socket_map SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1); /* set: option */
+  __type(key, uint64_t);
+  __type(value, struct trace_entry);
+} trace_map SEC(".maps");
+
+/* Tracepoint back end: arguments of the system call that a thread is in. */
+struct call_args {
+  uint64_t nr;
+  uint64_t args[6];
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1); /* set, where the tracepoint back end is used */
+  __type(key, uint64_t);
+  __type(value, struct call_args);
+} call_args_map SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+  __uint(max_entries, 1); /* set: possible CPUs */
+  __uint(key_size, sizeof(uint32_t));
+  __uint(value_size, sizeof(uint32_t));
+} events_map SEC(".maps");
+
+/* Filled by user space with the programs that handle a call, in this order. */
+enum stage { STAGE_GATHER, STAGE_CLASSIFY, STAGE_EMIT, STAGE_COUNT };
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+  __uint(max_entries, STAGE_COUNT);
+  __uint(key_size, sizeof(uint32_t));
+  __uint(value_size, sizeof(uint32_t));
+} stages_map SEC(".maps");
+
+#define LOOKUP_FIRST(map)               \
+  ({                                    \
+    uint32_t key_ = 0;                  \
+    bpf_map_lookup_elem(&(map), &key_); \
+  })
+
+EBPF_INLINE struct scratch* this_cpu_scratch(void) {
+  uint32_t cpu = bpf_get_smp_processor_id();
+  return bpf_map_lookup_elem(&scratch_map, &cpu);
+}
+
+EBPF_INLINE void count(enum kernel_counter counter) {
+  struct counters* counters = LOOKUP_FIRST(counters_map);
+  if (counters) counters->of[counter]++;
+}
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * What the maps hold. The programs write it; user space reads the socket map when it
+ * removes idle entries. Must not include kernel or libc headers.
+ */
+#ifndef LIBEBPF_BPF_SOCKET_STATE_H
+#define LIBEBPF_BPF_SOCKET_STATE_H
+
+#include "libebpf/sock_data.h"
+
+/* Socket map: key is the address of the struct sock (u64). */
+struct socket_entry {
+  uint64_t socket_id;
+  uint64_t inode; /* number of the socket's inode: tells a freed and reused address */
+  uint64_t cap_seq;
+  uint64_t last_use_ns;  /* CLOCK_MONOTONIC */
+  uint16_t l7_protocol;  /* SOCK_DATA_*, once it is known */
+  uint8_t is_likely;     /* the protocol is only likely */
+  uint8_t has_tuple;     /* TCP: the tuple never changes while bytes flow */
+  uint8_t reserved[4];
+  struct tuple_t tuple;
+  uint8_t reserved2[2];
+};
+EBPF_STATIC_ASSERT(sizeof(struct socket_entry) == 80, "socket_entry");
+
+/* Trace map: key is tgid << 32 | tid. */
+struct trace_entry {
+  uint64_t trace_id;
+  uint64_t socket_id; /* of the thread's last record */
+  uint8_t direction;  /* of the thread's last record */
+  uint8_t reserved[7];
+};
+EBPF_STATIC_ASSERT(sizeof(struct trace_entry) == 24, "trace_entry");
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The programs. One system call passes through four of them, by tail calls, so that none
+ * comes near the 4,096 instructions that Linux 4.14 allows, nor near the number of paths
+ * that its verifier follows:
+ *
+ *   exit      which call, which socket    (entered by the hook)
+ *   gather    the bytes, from user memory
+ *   classify  the protocol
+ *   emit      ids, the record             (and back to gather, for sendmmsg and recvmmsg)
+ *
+ * Two attach back ends lead there; user space loads the programs of one of them.
+ *   raw         raw_tp/sys_exit alone. On x86-64 the arguments still stand in the saved
+ *               registers when the call ends (Linux 4.17).
+ *   tracepoint  syscalls/sys_enter_* keeps the arguments until sys_exit_* (Linux 4.14).
+ *
+ * Everything returns 0, always: the traced process must not notice.
+ */
+#include "bpf/args.bpf.h"
+#include "bpf/classify.bpf.h"
+#include "bpf/emit.bpf.h"
+#include "bpf/gather.bpf.h"
+#include "bpf/identity.bpf.h"
+#include "bpf/maps.bpf.h"
+#include "bpf/sock.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* struct pt_regs of x86-64, from r10 to cs. */
+struct saved_regs {
+  uint64_t r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs;
+};
+#define SAVED_REGS_OFFSET 56
+#define USER_CS_64 0x33
+
+EBPF_INLINE const struct tracer_config* active_config(void) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  if (!config || !config->enabled) return 0;
+  if (bpf_get_current_pid_tgid() >> 32 == config->producer_tgid) return 0;
+  return config;
+}
+
+/* Bytes of the messages that a sendmmsg or recvmmsg over TCP moved, all together. */
+EBPF_INLINE uint64_t mmsg_total(const struct call_state* call) {
+  uint64_t total = 0;
+#pragma unroll
+  for (uint32_t i = 0; i < MMSG_MAX; i++) {
+    uint32_t moved = 0;
+    if (i >= *(volatile uint32_t*)&call->message_count) break;
+    read_user(&moved, sizeof(moved), call->user + i * USER_MMSGHDR_BYTES + USER_MMSGHDR_LEN);
+    total += moved;
+  }
+  return total;
+}
+
+/* A call has ended with ret > 0. Returns 1 if it is to be gathered. */
+EBPF_INLINE int begin_call(uint64_t nr, const uint64_t* args, uint64_t ret,
+                           const struct tracer_config* config) {
+  struct scratch* scratch = this_cpu_scratch();
+  const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
+  if (!scratch || !at) return 0;
+  struct call_state* call = &scratch->call;
+  call->start_ns = bpf_ktime_get_ns();
+  if (!decode_call(call, nr, args)) return 0;
+  if (!resolve_socket(call, at, args[0])) return 0;
+  call->moved = ret;
+  call->behind = 0;
+  call->message = 0;
+  call->message_count = 1;
+  if (call->kind != CALL_MMSG) return 1;
+  call->message_count = ret;
+  if (ret > MMSG_MAX) {
+    count(COUNTER_UNKNOWN); /* the messages behind are not captured */
+    call->message_count = MMSG_MAX;
+  }
+  if (call->protocol == EBPF_IPPROTO_TCP) call->behind = mmsg_total(call);
+  return 1;
+}
+
+EBPF_INLINE void run_gather(void* ctx) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  struct scratch* scratch = this_cpu_scratch();
+  if (!config || !scratch) return;
+  if (!gather(scratch, config->cap_bytes)) count(COUNTER_BAD_POINTER);
+  bpf_tail_call(ctx, &stages_map, STAGE_CLASSIFY);
+}
+
+/* The next message of a sendmmsg or recvmmsg. */
+EBPF_INLINE void run_next_message(void* ctx, struct scratch* scratch) {
+  if (++scratch->call.message < scratch->call.message_count)
+    bpf_tail_call(ctx, &stages_map, STAGE_GATHER);
+}
+
+EBPF_INLINE void run_classify(void* ctx) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  struct scratch* scratch = this_cpu_scratch();
+  if (!config || !scratch) return;
+  if (classify(scratch, config)) {
+    bpf_tail_call(ctx, &stages_map, STAGE_EMIT);
+  } else {
+    count(COUNTER_UNKNOWN);
+    run_next_message(ctx, scratch);
+  }
+}
+
+EBPF_INLINE void run_emit(void* ctx) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
+  struct scratch* scratch = this_cpu_scratch();
+  if (!config || !at || !scratch) return;
+  emit(ctx, scratch, config, at);
+  run_next_message(ctx, scratch);
+}
+
+/* ---- Back end: raw ---- */
+
+SEC("raw_tp/sys_exit")
+int raw_exit(struct bpf_raw_tracepoint_args* ctx) {
+  int64_t ret = ctx->args[1];
+  if (ret <= 0) return 0;
+  struct saved_regs regs;
+  if (bpf_probe_read_kernel(&regs, sizeof(regs), (const void*)(ctx->args[0] + SAVED_REGS_OFFSET)))
+    return 0;
+  if (!is_traced_call(regs.orig_ax)) return 0;
+  const struct tracer_config* config = active_config();
+  if (!config) return 0;
+  if (regs.cs != USER_CS_64) {
+    count(COUNTER_COMPAT_SKIPPED);
+    return 0;
+  }
+  uint64_t args[6] = {regs.di, regs.si, regs.dx, regs.r10, regs.r8, regs.r9};
+  if (begin_call(regs.orig_ax, args, ret, config)) bpf_tail_call(ctx, &stages_map, STAGE_GATHER);
+  return 0;
+}
+
+SEC("raw_tp")
+int raw_gather(struct bpf_raw_tracepoint_args* ctx) {
+  run_gather(ctx);
+  return 0;
+}
+
+SEC("raw_tp")
+int raw_classify(struct bpf_raw_tracepoint_args* ctx) {
+  run_classify(ctx);
+  return 0;
+}
+
+SEC("raw_tp")
+int raw_emit(struct bpf_raw_tracepoint_args* ctx) {
+  run_emit(ctx);
+  return 0;
+}
+
+/* A TCP socket that no process holds any more reaches its end. One that is still held is
+ * left alone: what it has received can still be read. */
+SEC("raw_tp/inet_sock_set_state")
+int raw_sock_state(struct bpf_raw_tracepoint_args* ctx) {
+  if (ctx->args[2] != STATE_CLOSE) return 0;
+  const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
+  if (!at) return 0;
+  if (READ_KERNEL(uint64_t, ctx->args[0], at->sock_flags) & FLAG_BIT_DEAD)
+    forget_socket(ctx->args[0]);
+  return 0;
+}
+
+SEC("raw_tp/sched_process_exit")
+int raw_thread_exit(struct bpf_raw_tracepoint_args* ctx) {
+  forget_thread(bpf_get_current_pid_tgid());
+  return 0;
+}
+
+/* ---- Back end: tracepoint ---- */
+
+/*
+ * What a program reads of its context must exist in every tracepoint that it is attached
+ * to, or attaching fails. So there is one for calls with three arguments and more, and one
+ * for those with four, and one for those with six.
+ */
+struct enter_ctx {
+  uint64_t common;
+  uint64_t nr;
+  uint64_t args[6];
+};
+
+struct exit_ctx {
+  uint64_t common;
+  uint64_t nr;
+  int64_t ret;
+};
+
+EBPF_INLINE void keep_args(const struct call_args* args) {
+  uint64_t thread = bpf_get_current_pid_tgid();
+  if (bpf_map_update_elem(&call_args_map, &thread, args, BPF_ANY)) count(COUNTER_SOCKET_MAP_FULL);
+}
+
+SEC("tracepoint")
+int tp_enter3(struct enter_ctx* ctx) {
+  if (!active_config()) return 0;
+  struct call_args args = {ctx->nr, {ctx->args[0], ctx->args[1], ctx->args[2], 0, 0, 0}};
+  keep_args(&args);
+  return 0;
+}
+
+SEC("tracepoint")
+int tp_enter4(struct enter_ctx* ctx) {
+  if (!active_config()) return 0;
+  struct call_args args = {
+      ctx->nr, {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], 0, 0}};
+  keep_args(&args);
+  return 0;
+}
+
+SEC("tracepoint")
+int tp_enter6(struct enter_ctx* ctx) {
+  if (!active_config()) return 0;
+  struct call_args args = {ctx->nr,
+                           {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], ctx->args[4],
+                            ctx->args[5]}};
+  keep_args(&args);
+  return 0;
+}
+
+SEC("tracepoint")
+int tp_exit(struct exit_ctx* ctx) {
+  const struct tracer_config* config = active_config();
+  if (!config) return 0;
+  uint64_t thread = bpf_get_current_pid_tgid();
+  struct call_args* kept = bpf_map_lookup_elem(&call_args_map, &thread);
+  if (!kept) return 0;
+  struct call_args call = *kept;
+  bpf_map_delete_elem(&call_args_map, &thread);
+  /* Another number: its own enter was not seen. */
+  if (ctx->ret <= 0 || call.nr != ctx->nr) return 0;
+  if (begin_call(call.nr, call.args, ctx->ret, config))
+    bpf_tail_call(ctx, &stages_map, STAGE_GATHER);
+  return 0;
+}
+
+SEC("tracepoint")
+int tp_gather(struct exit_ctx* ctx) {
+  run_gather(ctx);
+  return 0;
+}
+
+SEC("tracepoint")
+int tp_classify(struct exit_ctx* ctx) {
+  run_classify(ctx);
+  return 0;
+}
+
+SEC("tracepoint")
+int tp_emit(struct exit_ctx* ctx) {
+  run_emit(ctx);
+  return 0;
+}
+
+/* Where Linux has it (4.16 and later). */
+struct sock_state_ctx {
+  uint64_t common;
+  uint64_t sk;
+  int32_t old_state;
+  int32_t new_state;
+};
+
+SEC("tracepoint")
+int tp_sock_state(struct sock_state_ctx* ctx) {
+  if (ctx->new_state != STATE_CLOSE) return 0;
+  const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
+  if (!at) return 0;
+  uint64_t sk = ctx->sk;
+  if (READ_KERNEL(uint64_t, sk, at->sock_flags) & FLAG_BIT_DEAD) forget_socket(sk);
+  return 0;
+}
+
+SEC("tracepoint")
+int tp_thread_exit(void* ctx) {
+  uint64_t thread = bpf_get_current_pid_tgid();
+  forget_thread(thread);
+  bpf_map_delete_elem(&call_args_map, &thread);
+  return 0;
+}
