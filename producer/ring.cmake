@@ -4,6 +4,9 @@ find_package(Boost 1.74 REQUIRED)
 
 add_library(ebpf_ring STATIC
   consumer_slots.cpp
+  control_listener.cpp
+  control_message.cpp
+  control_server.cpp
   ring_geometry.cpp
   ring_memory.cpp
   ring_writer.cpp)

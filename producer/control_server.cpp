@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "producer/control_server.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <ctime>
+#include <map>
+
+#include "producer/control_listener.h"
+#include "producer/control_message.h"
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83  // Linux 6.16
+#endif
+
+namespace ebpf {
+namespace {
+
+// What a peer may cost. Per call of run_once(), per connection, in all.
+constexpr int kAcceptsPerRun = 16;
+constexpr int kMessagesPerRun = 8;
+constexpr double kMessagesPerSecond = 200;
+constexpr double kMessagesBurst = 256;
+constexpr uint32_t kSpareConnections = 32;    // beyond the consumers
+constexpr uint32_t kReservedConnections = 8;  // of those, for root and our own user
+constexpr int kDrainPackets = 32;
+constexpr long kPauseNs = 100'000'000;  // the listener rests when the system lacks memory
+constexpr double kLogLinesPerSecond = 5;
+constexpr double kLogLinesBurst = 50;
+
+constexpr uint64_t kListenerTag = 0;
+constexpr uint64_t kTimerTag = 1;
+constexpr uint64_t kFirstConnectionTag = 2;
+
+double now_s() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+// Lets `burst` through at once, and `rate` per second in the long run.
+class TokenBucket {
+ public:
+  TokenBucket(double rate, double burst) : rate_(rate), burst_(burst), tokens_(burst) {}
+
+  bool take() {
+    const double now = now_s();
+    tokens_ = std::min(burst_, tokens_ + (now - last_) * rate_);
+    last_ = now;
+    if (tokens_ < 1) return false;
+    tokens_ -= 1;
+    return true;
+  }
+
+ private:
+  double rate_;
+  double burst_;
+  double tokens_;
+  double last_ = now_s();
+};
+
+struct Connection {
+  UniqueFd fd;
+  uint64_t tag = 0;
+  ucred peer{};
+  uint32_t consumer_id = 0;  // 0: has not joined
+  std::string name;
+  TokenBucket messages{kMessagesPerSecond, kMessagesBurst};
+};
+
+UniqueFd open_spare() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
+// Ends a connection so that the peer can still read what was sent to it. Closing a socket
+// with unread packets would reset the connection, and an error message would be lost: no
+// more packets come in, and those that are there are dropped.
+void hang_up(int fd) {
+  shutdown(fd, SHUT_RDWR);
+  char byte;
+  for (int packet = 0; packet < kDrainPackets; ++packet) {
+    if (recv(fd, &byte, 1, MSG_DONTWAIT) <= 0) return;
+  }
+}
+
+bool send_whole(int fd, const void* message, size_t bytes) {
+  return send(fd, message, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(bytes);
+}
+
+bool send_with_descriptors(int fd, const void* message, size_t bytes,
+                           const std::array<int, 2>& descriptors) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(descriptors))] = {};
+  iovec part{const_cast<void*>(message), bytes};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof(control);
+  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(descriptors));
+  std::memcpy(CMSG_DATA(rights), descriptors.data(), sizeof(descriptors));
+  return sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(bytes);
+}
+
+}  // namespace
+
+class ControlServer::Impl {
+ public:
+  Impl(ControlListener listener, UniqueFd epoll, UniqueFd timer, ControlHandlers handlers,
+       ConsumerSlots& slots, RingWriter& writer, LogSink log)
+      : listener_(std::move(listener)),
+        epoll_(std::move(epoll)),
+        timer_(std::move(timer)),
+        spare_(open_spare()),
+        handlers_(std::move(handlers)),
+        slots_(slots),
+        writer_(writer),
+        log_(std::move(log)) {}
+
+  ~Impl() {
+    while (!connections_.empty()) close_connection(connections_.begin()->second);
+  }
+
+  Result<> start() {
+    // Descriptors that a peer sends are never taken; a kernel that can refuses them at the
+    // sender, so that not even their closing is our business.
+    const int no = 0;
+    (void)setsockopt(listener_.fd(), SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
+    if (!watch(listener_.fd(), EPOLLIN, kListenerTag) || !watch(timer_.get(), EPOLLIN, kTimerTag)) {
+      return errno_error("cannot watch the control socket");
+    }
+    return Unit{};
+  }
+
+  int epoll_fd() const { return epoll_.get(); }
+  uint64_t undelivered() const { return undelivered_.load(std::memory_order_relaxed); }
+
+  void run_once(int timeout_ms) {
+    epoll_event ready[64];
+    const int count = epoll_wait(epoll_.get(), ready, 64, timeout_ms);
+    for (int i = 0; i < count; ++i) {
+      const uint64_t tag = ready[i].data.u64;
+      if (tag == kListenerTag) {
+        accept_some();
+      } else if (tag == kTimerTag) {
+        resume_listener();
+      } else if (auto found = connections_.find(tag); found != connections_.end()) {
+        serve(found->second, ready[i].events);
+      }
+    }
+    slots_.collect();
+  }
+
+ private:
+  bool watch(int fd, uint32_t events, uint64_t tag) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = tag;
+    return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+  }
+
+  void log(LogLevel level, const std::string& line) {
+    if (!log_) return;
+    if (!log_lines_.take()) {
+      ++log_lines_dropped_;
+      return;
+    }
+    std::string dropped;
+    if (log_lines_dropped_ > 0) {
+      dropped = " (" + std::to_string(log_lines_dropped_) + " lines like it not shown)";
+      log_lines_dropped_ = 0;
+    }
+    log_(level, line + dropped);
+  }
+
+  // ---- accepting ------------------------------------------------------------------
+
+  void accept_some() {
+    for (int i = 0; i < kAcceptsPerRun; ++i) {
+      UniqueFd fd(accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (fd) {
+        admit(std::move(fd));
+      } else if (errno == EMFILE || errno == ENFILE) {
+        if (!refuse_with_spare()) return pause_listener();
+      } else if (errno == ENOMEM || errno == ENOBUFS) {
+        return pause_listener();
+      } else if (errno != EINTR && errno != ECONNABORTED) {
+        return;
+      }
+    }
+  }
+
+  // Out of descriptors: one was kept to tell the peer so. Left in the queue, it would keep
+  // the listener readable for ever.
+  bool refuse_with_spare() {
+    spare_.reset();
+    UniqueFd fd(accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (fd) turn_away(fd.get(), EMFILE, "the producer has no file descriptors left");
+    const bool accepted = static_cast<bool>(fd);
+    fd.reset();
+    spare_ = open_spare();
+    return accepted && spare_;
+  }
+
+  void pause_listener() {
+    itimerspec once{};
+    once.it_value.tv_nsec = kPauseNs;
+    if (timerfd_settime(timer_.get(), 0, &once, nullptr) != 0) return;
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.fd(), nullptr);
+    log(LogLevel::kWarn, "out of file descriptors or memory: new connections have to wait");
+  }
+
+  void resume_listener() {
+    uint64_t expirations;
+    (void)!read(timer_.get(), &expirations, sizeof(expirations));
+    if (!spare_) spare_ = open_spare();
+    if (!watch(listener_.fd(), EPOLLIN, kListenerTag) && errno != EEXIST) pause_listener();
+  }
+
+  void admit(UniqueFd fd) {
+    Connection connection;
+    socklen_t length = sizeof(connection.peer);
+    if (getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &connection.peer, &length) != 0) return;
+    const uint32_t limit = slots_.max_consumers() + kSpareConnections -
+                           (may_control(connection) ? 0 : kReservedConnections);
+    if (connections_.size() >= limit) {
+      return turn_away(
+          fd.get(), EUSERS,
+          std::to_string(connections_.size()) + " connections are open, more are not served");
+    }
+    const uint64_t tag = next_tag_++;
+    if (!watch(fd.get(), EPOLLIN | EPOLLRDHUP, tag)) {
+      return turn_away(fd.get(), errno, "the producer cannot watch one more connection");
+    }
+    connection.fd = std::move(fd);
+    connection.tag = tag;
+    connections_.emplace(tag, std::move(connection));
+  }
+
+  void turn_away(int fd, int error, const std::string& text) {
+    const ebpf_msg_error message = error_message(error, text);
+    (void)send_whole(fd, &message, sizeof(message));
+    hang_up(fd);
+    log(LogLevel::kWarn, "connection turned away: " + text);
+  }
+
+  // ---- one connection -------------------------------------------------------------
+  // Every function here that takes messages returns whether the connection goes on.
+
+  void serve(Connection& connection, uint32_t events) {
+    bool open = true;
+    if ((events & (EPOLLHUP | EPOLLERR)) && connection.consumer_id != 0) open = false;
+    for (int i = 0; open && i < kMessagesPerRun; ++i) {
+      Packet packet;
+      const ssize_t bytes = receive(connection, &packet);
+      if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) return;
+      open = bytes > 0 && take(connection, packet, static_cast<size_t>(bytes));
+    }
+    if (!open) close_connection(connection);
+  }
+
+  struct Packet {
+    alignas(8) char bytes[sizeof(ebpf_msg_join)];  // the longest message that we take
+    int flags = 0;
+  };
+
+  // Without a control buffer the kernel installs no descriptor, and says so in the flags.
+  static ssize_t receive(const Connection& connection, Packet* packet) {
+    iovec part{packet->bytes, sizeof(packet->bytes)};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    const ssize_t bytes = recvmsg(connection.fd.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    packet->flags = header.msg_flags;
+    return bytes;
+  }
+
+  bool take(Connection& connection, const Packet& packet, size_t bytes) {
+    if (!connection.messages.take()) {
+      return reject(connection, {EAGAIN, "too many messages: more than " +
+                                             std::to_string(static_cast<int>(kMessagesPerSecond)) +
+                                             " per second"});
+    }
+    auto type = check_message(packet.bytes, bytes, packet.flags);
+    if (!type) return reject(connection, type.error());
+    switch (*type) {
+      case EBPF_MSG_JOIN:
+        return join(connection, packet);
+      case EBPF_MSG_GET_STATS:
+        return answer_stats(connection);
+      case EBPF_MSG_GET_OFFSETS:
+        return answer_offsets(connection);
+      case EBPF_MSG_START:
+        return control(connection, handlers_.start, "started");
+      default:
+        return control(connection, handlers_.stop, "stopped");
+    }
+  }
+
+  bool join(Connection& connection, const Packet& packet) {
+    ebpf_msg_join request;
+    std::memcpy(&request, packet.bytes, sizeof(request));
+    if (request.layout_version != EBPF_RING_LAYOUT_VERSION) {
+      return reject(connection,
+                    {EPROTO, "ring layout version " + std::to_string(request.layout_version) +
+                                 " asked for, this producer writes version " +
+                                 std::to_string(EBPF_RING_LAYOUT_VERSION)});
+    }
+    if (connection.consumer_id != 0) {
+      return answer_error(connection, {EALREADY, "this connection has joined already"});
+    }
+    ConsumerInfo info;
+    info.pid = connection.peer.pid;
+    info.uid = connection.peer.uid;
+    connection.name = printable_name(request.name);
+    std::memcpy(info.name, connection.name.data(), connection.name.size());
+    auto attached = slots_.attach(connection.fd.get(), info);
+    if (!attached) {
+      log(LogLevel::kWarn, who(connection) + " cannot join: " + attached.error().message);
+      return answer_error(connection, attached.error());
+    }
+    connection.consumer_id = attached->id;
+    log(LogLevel::kInfo, who(connection) + " joined");
+    return answer_joined(connection, *attached);
+  }
+
+  bool answer_joined(const Connection& connection, const ConsumerSlots::Attached& attached) {
+    ebpf_msg_joined joined{};
+    joined.header = message_header(EBPF_MSG_JOINED, sizeof(joined));
+    joined.epoch = slots_.epoch();
+    joined.data_bytes = writer_.header().total_bytes;
+    joined.control_bytes = EBPF_CONTROL_BYTES;
+    joined.consumer_id = attached.id;
+    return send_with_descriptors(connection.fd.get(), &joined, sizeof(joined),
+                                 {writer_.read_only_fd(), attached.control_fd.get()});
+  }
+
+  bool answer_stats(const Connection& connection) {
+    ebpf_msg_stats stats{};
+    if (handlers_.fill_stats) handlers_.fill_stats(&stats);
+    stats.header = message_header(EBPF_MSG_STATS, sizeof(stats));
+    stats.consumer_count = slots_.count();
+    return send_whole(connection.fd.get(), &stats, sizeof(stats));
+  }
+
+  bool answer_offsets(const Connection& connection) {
+    ebpf_msg_offsets offsets{};
+    if (handlers_.fill_offsets) handlers_.fill_offsets(&offsets);
+    offsets.header = message_header(EBPF_MSG_OFFSETS, sizeof(offsets));
+    return send_whole(connection.fd.get(), &offsets, sizeof(offsets));
+  }
+
+  static bool may_control(const Connection& connection) {
+    return connection.peer.uid == 0 || connection.peer.uid == geteuid();
+  }
+
+  bool control(const Connection& connection, const std::function<Result<>()>& handler,
+               const char* done) {
+    if (!may_control(connection)) {
+      return answer_error(
+          connection,
+          {EPERM, "only root and the producer's user (uid " + std::to_string(geteuid()) +
+                      ") may start or stop it, not uid " + std::to_string(connection.peer.uid)});
+    }
+    if (!handler) return answer_error(connection, {EOPNOTSUPP, "nothing here to start or stop"});
+    if (auto result = handler(); !result) return answer_error(connection, result.error());
+    log(LogLevel::kInfo, std::string("tracer ") + done + " by " + who(connection));
+    const ebpf_msg_header ok = message_header(EBPF_MSG_OK, sizeof(ok));
+    return send_whole(connection.fd.get(), &ok, sizeof(ok));
+  }
+
+  // A request that was understood and cannot be fulfilled.
+  static bool answer_error(const Connection& connection, const Error& error) {
+    const ebpf_msg_error message = error_message(error.code, error.message);
+    return send_whole(connection.fd.get(), &message, sizeof(message));
+  }
+
+  // A peer that does not speak the protocol: tell it, and end.
+  bool reject(const Connection& connection, const Error& error) {
+    (void)answer_error(connection, error);
+    log(LogLevel::kWarn, who(connection) + " closed: " + error.message);
+    return false;
+  }
+
+  static std::string who(const Connection& connection) {
+    std::string text = connection.consumer_id != 0
+                           ? "consumer " + std::to_string(connection.consumer_id) + " ("
+                           : std::string("peer (");
+    if (!connection.name.empty()) text += connection.name + ", ";
+    return text + "pid " + std::to_string(connection.peer.pid) + ", uid " +
+           std::to_string(connection.peer.uid) + ")";
+  }
+
+  void close_connection(Connection& connection) {
+    if (connection.consumer_id != 0) detach(connection);
+    // The slots still have a duplicate for a moment: neither the watch nor the peer's view
+    // of the connection would end with our descriptor alone.
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection.fd.get(), nullptr);
+    hang_up(connection.fd.get());
+    connections_.erase(connection.tag);
+  }
+
+  void detach(const Connection& connection) {
+    uint64_t published_seq[EBPF_LANES_MAX] = {};
+    for (uint32_t lane = 0; lane < slots_.lane_count(); ++lane) {
+      published_seq[lane] = writer_.initial_seq() + writer_.published(lane);
+    }
+    const uint64_t left =
+        slots_.detach(connection.consumer_id, published_seq, writer_.initial_seq());
+    undelivered_.store(undelivered() + left, std::memory_order_relaxed);
+    log(LogLevel::kInfo, who(connection) + " left, " + std::to_string(left) + " records unread");
+  }
+
+  ControlListener listener_;
+  UniqueFd epoll_;
+  UniqueFd timer_;
+  UniqueFd spare_;
+  ControlHandlers handlers_;
+  ConsumerSlots& slots_;
+  RingWriter& writer_;
+  LogSink log_;
+  TokenBucket log_lines_{kLogLinesPerSecond, kLogLinesBurst};
+  uint64_t log_lines_dropped_ = 0;
+  std::map<uint64_t, Connection> connections_;
+  uint64_t next_tag_ = kFirstConnectionTag;
+  std::atomic<uint64_t> undelivered_{0};
+};
+
+Result<std::unique_ptr<ControlServer>> ControlServer::create(const std::string& path,
+                                                             ControlHandlers handlers,
+                                                             ConsumerSlots& slots,
+                                                             RingWriter& writer, LogSink log) {
+  auto listener = ControlListener::open(path, log);
+  if (!listener) return listener.error();
+  UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
+  UniqueFd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!epoll || !timer) return errno_error("cannot set up the control server");
+  auto impl = std::make_unique<Impl>(std::move(*listener), std::move(epoll), std::move(timer),
+                                     std::move(handlers), slots, writer, std::move(log));
+  if (auto started = impl->start(); !started) return started.error();
+  return std::unique_ptr<ControlServer>(new ControlServer(std::move(impl)));
+}
+
+ControlServer::ControlServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ControlServer::~ControlServer() = default;
+
+int ControlServer::epoll_fd() const { return impl_->epoll_fd(); }
+void ControlServer::run_once(int timeout_ms) { impl_->run_once(timeout_ms); }
+uint64_t ControlServer::undelivered() const { return impl_->undelivered(); }
+
+}  // namespace ebpf
