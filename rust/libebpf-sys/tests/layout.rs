@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every size, offset and constant of the bindings against `layout.txt`. `layout.c` holds the
+//! headers against the same file, so that neither side can drift alone.
+
+use libebpf_sys::*;
+use std::fmt::Write;
+use std::mem::{size_of, MaybeUninit};
+use std::ptr::addr_of;
+
+macro_rules! describe_struct {
+    ($out:ident, $type:ident, $($field:ident)*) => {
+        writeln!($out, "{} {}", stringify!($type), size_of::<$type>()).unwrap();
+        $(
+            let value = MaybeUninit::<$type>::uninit();
+            let base = value.as_ptr();
+            // SAFETY: only the address of the field is formed, nothing is read.
+            let offset = unsafe { addr_of!((*base).$field) } as usize - base as usize;
+            writeln!($out, "{}.{} {}", stringify!($type), stringify!($field), offset).unwrap();
+        )*
+    };
+}
+
+macro_rules! describe_constants {
+    ($out:ident, $($name:ident)*) => {
+        $( writeln!($out, "{} {}", stringify!($name), $name).unwrap(); )*
+    };
+}
+
+#[test]
+fn bindings_have_the_layout_of_the_headers() {
+    let mut out = String::new();
+    describe_struct!(out, tuple_t, raddr laddr addr_len protocol rport lport);
+    describe_struct!(out, SK_BPF_DATA, process_id thread_id process_name tuple socket_id
+        l7_protocal_hint msg_type need_reconfirm tcp_seq syscall_trace_id_call timestamp direction
+        syscall_len cap_len cap_seq cap_data);
+    describe_struct!(out, ebpf_record, length_bytes kind reserved seq data);
+    describe_struct!(out, ebpf_gap, length_bytes kind reserved seq count timestamp_us cause
+        reserved2);
+    describe_struct!(out, ebpf_consumer_options, size socket_path lanes from flags spin_us reserved
+        name on_record on_gap user);
+    describe_struct!(out, ebpf_consumer_stats, size epoch published delivered filtered lost unread
+        upstream_lost gaps sleeps reattaches lane_count consumer_id);
+    describe_constants!(out, SOCK_DIR_SND SOCK_DIR_RCV SOCK_DATA_UNKNOWN SOCK_DATA_HTTP1
+        SOCK_DATA_HTTP2 SOCK_DATA_DUBBO SOCK_DATA_MYSQL SOCK_DATA_REDIS SOCK_DATA_KAFKA
+        SOCK_DATA_DNS MSG_UNKNOWN MSG_REQUEST MSG_RESPONSE EBPF_COMM_BYTES EBPF_CAP_BYTES_MAX
+        EBPF_LANES_MAX EBPF_RECORD_DATA EBPF_RECORD_GAP EBPF_GAP_LAPPED EBPF_GAP_PERF_FULL
+        EBPF_GAP_NO_ROOM EBPF_GAP_RESTART EBPF_GAP_CORRUPT EBPF_FROM_TAIL EBPF_FROM_OLDEST
+        EBPF_NO_REATTACH);
+    assert_eq!(out, include_str!("layout.txt"));
+}
