@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to one agent costs no other agent a record."""
+
+import signal
+import subprocess
+
+from lib import check, check_equal, main, program, wait_until
+from smoke_check import check_smoke
+from smoke_test import check_complete
+
+import json
+
+EXCHANGES = 400
+
+
+def start_smoke(exchanges):
+    return subprocess.Popen([program("ebpf-traffic"), "smoke", "--exchanges", str(exchanges)],
+                            stdout=subprocess.PIPE, text=True)
+
+
+def killing_one_agent_leaves_the_others_stream_complete(bench):
+    bench.producer()
+    killed = bench.agent("c++")
+    agent = bench.agent("rust")
+    traffic = start_smoke(EXCHANGES)
+    wait_until(lambda: killed.stdout().count("\n") > 100, 10, "the agent to be killed prints")
+    check(traffic.poll() is None, "the traffic goes on while the agent is killed")
+    check_equal(killed.stop(signal.SIGKILL), -signal.SIGKILL, "end of the killed agent")
+    report = json.loads(traffic.communicate(timeout=60)[0])
+    check_complete(bench, agent, report)
+    check(killed.stdout().count("\n") < 4 * EXCHANGES * len(report["flows"]),
+          "the killed agent died in the middle of the stream")
+
+
+def a_stopped_agent_costs_another_nothing(bench):
+    bench.producer()
+    stopped = bench.agent("rust")
+    stopped.signal(signal.SIGSTOP)
+    agent = bench.agent("c++")
+    report = json.loads(start_smoke(EXCHANGES).communicate(timeout=60)[0])
+    check_complete(bench, agent, report)
+    stopped.signal(signal.SIGCONT)
+    wanted = 4 * EXCHANGES * len(report["flows"])
+    wait_until(lambda: stopped.stdout().count("\n") >= wanted, 20, "the stopped one catches up")
+    stopped.finish()
+    pids = (report["client_pid"], report["server_pid"])
+    late = [record for record in stopped.records() if record["process_id"] in pids]
+    check_equal(check_smoke(report, late)[0][:5], [], "what the stopped agent read later")
+
+
+def count_ends_an_agent(bench):
+    bench.producer()
+    agents = [bench.agent("c++", "--count", "7"), bench.agent("rust", "--count", "7")]
+    bench.smoke(5)
+    for agent in agents:
+        check_equal(agent.wait(), 0, f"exit code of {agent.name}")
+        check_equal(len(agent.records()), 7, f"records of {agent.name}")
+
+
+if __name__ == "__main__":
+    main(killing_one_agent_leaves_the_others_stream_complete,
+         a_stopped_agent_costs_another_nothing, count_ends_an_agent)

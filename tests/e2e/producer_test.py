@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon's life: one per socket, a clean end, a restart that agents survive."""
+
+import glob
+import os
+import signal
+import shutil
+import subprocess
+import time
+
+from lib import Skip, check, check_equal, main, wait_until
+from smoke_check import check_smoke
+
+EXIT_SOCKET_BUSY = 4
+
+
+def a_second_producer_on_the_same_socket_is_refused(bench):
+    first = bench.producer()
+    second = bench.producer(name="second", wait=False)
+    check_equal(second.wait(), EXIT_SOCKET_BUSY, "exit code of the second producer")
+    lines = [line for line in second.stderr().splitlines() if bench.socket in line]
+    check(any(str(first.pid) in line for line in lines),
+          f"the refusal names the socket and the other's pid: {second.stderr()!r}")
+    check(first.running() and os.path.exists(bench.socket), "the first one goes on")
+    check_equal(bench.ctl("tracer", "show") != {}, True, "the first one still answers")
+
+
+def kernel_objects(pid):
+    """Ids of the BPF programs and maps that a process holds open."""
+    found = set()
+    for path in glob.glob(f"/proc/{pid}/fdinfo/*"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                for line in file:
+                    if line.startswith(("prog_id:", "map_id:")):
+                        kind, number = line.split()
+                        found.add((kind.split("_", maxsplit=1)[0], number))
+        except OSError:
+            continue
+    return found
+
+
+def left_in_kernel(objects):
+    bpftool = shutil.which("bpftool") or "/usr/sbin/bpftool"
+    return [entry for entry in objects if subprocess.run(
+        [bpftool, entry[0], "show", "id", entry[1]], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, check=False).returncode == 0]
+
+
+def check_clean_end(bench, number):
+    producer = bench.producer(name=f"producer-{number.name}")
+    agent = bench.agent(name=f"agent-{number.name}")
+    bench.smoke(2)
+    objects = kernel_objects(producer.pid)
+    check(any(kind == "prog" for kind, _ in objects), "the producer holds BPF programs")
+    check_equal(producer.stop(number), 0, f"exit code after {number.name}")
+    agent.finish()
+    leftovers = [name for name in os.listdir(bench.folder) if "sock" in name]
+    check_equal(leftovers, [], "files beside the socket")
+    if os.access(shutil.which("bpftool") or "/usr/sbin/bpftool", os.X_OK):
+        # The kernel frees them a little later, after a grace period.
+        wait_until(lambda: not left_in_kernel(objects), 10, "the kernel frees programs and maps")
+    else:
+        print("note: bpftool is not installed; programs and maps were not looked for")
+
+
+def sigint_ends_it_and_nothing_is_left(bench):
+    check_clean_end(bench, signal.SIGINT)
+
+
+def sigterm_ends_it_and_nothing_is_left(bench):
+    check_clean_end(bench, signal.SIGTERM)
+
+
+def a_killed_producer_leaves_nothing_in_the_next_ones_way(bench):
+    bench.producer().stop(signal.SIGKILL)
+    check(os.path.exists(bench.socket), "the stale socket is there")
+    bench.producer(name="next")
+    agent = bench.agent()
+    report = bench.smoke(2)
+    wait_until(lambda: len(agent.records()) >= 4 * 2 * len(report["flows"]), 10, "its records")
+
+
+def agents_survive_a_restart(bench):
+    first = bench.producer(name="first")
+    agents = [bench.agent("c++"), bench.agent("rust")]
+    before = bench.smoke(2)
+    for agent in agents:
+        wait_until(lambda agent=agent: len(agent.records()) >= 8 * len(before["flows"]), 10,
+                   f"{agent.name} has the first records")
+    check_equal(first.stop(), 0, "exit code of the first producer")
+    time.sleep(0.3)
+    check(all(agent.running() for agent in agents), "agents wait for the next producer")
+    bench.producer(name="second")
+
+    def attached_again():
+        return len(bench.ctl("tracer", "show") and restarts(agents)) == len(agents)
+    wait_until(attached_again, 10, "every agent tells the restart")
+    after = bench.smoke(2)
+    pids = (after["client_pid"], after["server_pid"])
+    for agent in agents:
+        def fresh(agent=agent):
+            return [record for record in agent.records() if record["process_id"] in pids]
+        wait_until(lambda fresh=fresh: len(fresh()) >= 8 * len(after["flows"]), 10,
+                   f"{agent.name} has the records of the second producer")
+        agent.finish()
+        check_equal(check_smoke(after, fresh())[0], [], f"{agent.name} after the restart")
+        lines = agent.lines()
+        (at,) = [i for i, line in enumerate(lines) if line.get("cause") == "restart"]
+        check(not any(line.get("process_id") in pids for line in lines[:at]),
+              "the restart is told before the first record of the new producer")
+
+
+def restarts(agents):
+    return [agent for agent in agents
+            if any(gap.get("cause") == "restart" for gap in agent.gaps())]
+
+
+def it_traces_nothing_of_itself(bench):
+    producer = bench.producer("--capture-unknown")
+    agent = bench.agent()
+    bench.smoke(2)
+    for _ in range(5):
+        bench.ctl("tracer", "show")
+    wait_until(lambda: len(agent.records()) > 20, 10, "records")
+    agent.finish()
+    own = [record for record in agent.records() if record["process_id"] == producer.pid]
+    check_equal(own, [], "records of the producer's own calls")
+
+
+def stop_and_start_take_effect(bench):
+    bench.producer("--stopped")
+    agent = bench.agent()
+    bench.smoke(1)
+    time.sleep(0.5)
+    check_equal(agent.records(), [], "records before the start")
+    bench.run_ctl("tracer", "start")
+    bench.smoke(1)
+    wait_until(agent.records, 10, "records after the start")
+    bench.run_ctl("tracer", "stop")
+    time.sleep(0.5)
+    count = len(agent.records())
+    bench.smoke(1)
+    time.sleep(0.5)
+    check_equal(len(agent.records()), count, "records after the stop")
+
+
+def without_privilege_it_says_what_is_missing(bench):
+    setpriv = shutil.which("setpriv")
+    if not setpriv:
+        raise Skip("setpriv is not installed")
+    os.chmod(bench.folder, 0o777)
+    import lib  # noqa: PLC0415: its BIN is read when the test runs
+    done = subprocess.run(
+        [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all",
+         os.path.join(lib.BIN, "ebpf-producer"), "--socket", bench.socket],
+        capture_output=True, text=True, timeout=60, check=False)
+    if "Permission denied" in done.stderr and "setpriv" in done.stderr:
+        raise Skip("the build directory is not readable for other users")
+    check_equal(done.returncode, 3, f"exit code without privileges ({done.stderr.strip()})")
+    check("CAP_BPF" in done.stderr or "CAP_SYS_ADMIN" in done.stderr,
+          f"the missing capability is named: {done.stderr!r}")
+
+
+main(a_second_producer_on_the_same_socket_is_refused, sigint_ends_it_and_nothing_is_left,
+     sigterm_ends_it_and_nothing_is_left, a_killed_producer_leaves_nothing_in_the_next_ones_way,
+     agents_survive_a_restart, it_traces_nothing_of_itself, stop_and_start_take_effect,
+     without_privilege_it_says_what_is_missing)
