@@ -29,7 +29,7 @@ test-deps: ## Install the Debian packages that the tests need, as far as they ar
 	@scripts/deps.sh build test vm
 
 demo: build ## Trace real HTTP and DNS traffic with a C++ and a Rust agent, and compare them
-	@scripts/demo.sh
+	@python3 -u scripts/demo.py
 
 test: ## Install what is missing, build, run every test
 	@scripts/test.sh
