@@ -130,9 +130,17 @@ EBPF_API int ebpf_consumer_poll(struct ebpf_consumer* consumer, int timeout_ms);
  */
 EBPF_API int ebpf_consumer_fd(const struct ebpf_consumer* consumer);
 
+/* A function and a struct of one name, as stat(2): g++ -Wshadow would complain. */
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 /* Fill *stats as far as stats->size reaches. 0, or -EINVAL. From the polling thread. */
 EBPF_API int ebpf_consumer_stats(const struct ebpf_consumer* consumer,
                                  struct ebpf_consumer_stats* stats);
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 /*
  * One line that says what the last failing call on this thread ran into, e.g. which
