@@ -5,7 +5,8 @@
  * That is a powerful thing to have around, so it is bound in three ways. The program hangs
  * on a software perf event (page faults) that the searching thread opened for itself: the
  * kernel runs it for that one thread and for no other, and no other thread pays for it.
- * Loading it takes root, or CAP_BPF and CAP_PERFMON. It lives as long as the search, which closes it when it ends.
+ * Loading it takes root, or CAP_BPF and CAP_PERFMON. It lives as long as the search, which closes
+ * it when it ends.
  *
  * It reads with bpf_probe_read_kernel and nothing else (libbpf turns it into bpf_probe_read
  * where the kernel lacks it): an address that cannot be read gives an error, never a fault.
