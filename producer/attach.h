@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hooks the loaded programs in: raw tracepoints, or one tracepoint per system call.
+#pragma once
+
+#include <bpf/libbpf.h>
+
+#include <memory>
+#include <vector>
+
+#include "libebpf/detail/result.h"
+#include "producer/log.h"
+
+namespace ebpf {
+
+struct BpfLinkDeleter {
+  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
+};
+using BpfLinks = std::vector<std::unique_ptr<bpf_link, BpfLinkDeleter>>;
+
+// Dropping the links detaches. The hooks that only keep the maps small (a socket's end, a
+// thread's end) may be missing; the log says so.
+Result<BpfLinks> attach_raw(bpf_object* object, const LogSink& log);
+Result<BpfLinks> attach_tracepoints(bpf_object* object, const LogSink& log);
+
+// Where tracefs is mounted, with the system call events in it. The error names the paths.
+Result<> check_tracefs();
+
+}  // namespace ebpf

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "producer/bpf_loader.h"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "producer/bpf_rights.h"
+#include "producer/libbpf_log.h"
+
+#include <unistd.h>
+
+extern "C" {
+extern const unsigned char ebpf_object_socket_trace_start[];
+extern const unsigned char ebpf_object_socket_trace_end[];
+extern const unsigned char ebpf_object_socket_trace_atomic_start[];
+extern const unsigned char ebpf_object_socket_trace_atomic_end[];
+}
+
+namespace ebpf {
+namespace {
+
+constexpr int kVersionWithAtomicFetch = 5012;
+constexpr int kVersionWithSafeAllocation = 6001;
+constexpr uint32_t kCallArgsMax = 65536;  // threads that are inside of a traced call at once
+
+// The stages, in the order of enum stage in bpf/maps.bpf.h.
+constexpr const char* kStages[] = {"gather", "classify", "emit"};
+
+struct Image {
+  const char* name;
+  const unsigned char* start;
+  const unsigned char* end;
+};
+
+// Best first.
+const Image kImages[] = {
+    {"socket_trace_atomic", ebpf_object_socket_trace_atomic_start,
+     ebpf_object_socket_trace_atomic_end},
+    {"socket_trace", ebpf_object_socket_trace_start, ebpf_object_socket_trace_end},
+};
+
+Result<BpfObject> open_file(const std::string& path, const LibbpfLog& libbpf_log) {
+  bpf_object* raw = bpf_object__open_file(path.c_str(), nullptr);
+  if (raw) return BpfObject(raw);
+  Error error = errno_error("cannot open the BPF object " + path);
+  if (const std::string words = libbpf_log.last_words(); !words.empty()) {
+    error.message += ": " + words;
+  }
+  return error;
+}
+
+Result<BpfObject> open_image(const Image& image) {
+  LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = image.name);
+  bpf_object* raw =
+      bpf_object__open_mem(image.start, static_cast<size_t>(image.end - image.start), &opts);
+  if (raw) return BpfObject(raw);
+  return errno_error(std::string("cannot open the embedded BPF object ") + image.name);
+}
+
+// Programs of a back end carry its name in front.
+void choose_programs(bpf_object* object, bool use_tracepoints) {
+  const char* prefix = use_tracepoints ? "tp_" : "raw_";
+  bpf_program* program;
+  bpf_object__for_each_program(program, object) {
+    const char* name = bpf_program__name(program);
+    bpf_program__set_autoload(program, std::strncmp(name, prefix, std::strlen(prefix)) == 0);
+  }
+}
+
+Result<> size_map(bpf_object* object, const char* name, uint32_t entries, uint32_t flags = 0) {
+  bpf_map* map = bpf_object__find_map_by_name(object, name);
+  if (!map) return Error{EINVAL, std::string("the BPF object has no map ") + name};
+  int error = bpf_map__set_max_entries(map, entries);
+  if (error == 0 && flags != 0) error = bpf_map__set_map_flags(map, flags);
+  if (error == 0) return Unit{};
+  return errno_error("cannot size map " + std::string(name) + " to " + std::to_string(entries),
+                     -error);
+}
+
+/*
+ * The two big maps. Preallocated elements are the safe choice in tracing programs, and on
+ * 5.7 to 6.0 the kernel warns (with a stack trace) of anything else; with the default sizes
+ * they cost about 110 MB and 0.1 s. From 6.1 on, BPF has an allocator of its own that may
+ * be used anywhere: then memory is taken as sockets come.
+ */
+Result<> size_maps(bpf_object* object, const LoadRequest& request) {
+  const TracerOptions& options = *request.options;
+  const auto cpus = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
+  const uint32_t hash_flags = kernel_version() >= kVersionWithSafeAllocation
+                                  ? static_cast<uint32_t>(BPF_F_NO_PREALLOC)
+                                  : 0u;
+  const uint32_t call_args =
+      request.use_tracepoints ? std::min(options.max_trace_entries, kCallArgsMax) : 1u;
+  const struct {
+    const char* name;
+    uint32_t entries;
+    uint32_t flags;
+  } sizes[] = {
+      {"scratch_map", cpus, 0},
+      {"events_map", cpus, 0},
+      {"lane_lost_map", options.lane_count, 0},
+      {"socket_map", options.max_socket_entries, hash_flags},
+      {"trace_map", options.max_trace_entries, hash_flags},
+      {"call_args_map", call_args, hash_flags},
+  };
+  for (const auto& size : sizes) {
+    if (auto sized = size_map(object, size.name, size.entries, size.flags); !sized) return sized;
+  }
+  return Unit{};
+}
+
+Result<> write_first(const BpfObject& object, const char* name, const void* value) {
+  const uint32_t key = 0;
+  const int error = bpf_map_update_elem(map_fd(object, name), &key, value, BPF_ANY);
+  if (error == 0) return Unit{};
+  return errno_error(std::string("cannot fill map ") + name, -error);
+}
+
+Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
+  using namespace std::chrono;
+  const TracerOptions& options = *request.options;
+  tracer_config config = {};
+  config.lane_count = options.lane_count;
+  config.cap_bytes = std::min<uint32_t>(options.cap_bytes, EBPF_CAP_BYTES_MAX);
+  config.capture_unknown = options.capture_unknown;
+  config.producer_tgid = static_cast<uint32_t>(getpid());
+  config.cpu_count = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
+  config.id_base = static_cast<uint64_t>(
+      duration_cast<microseconds>(system_clock::now().time_since_epoch()).count());
+  if (auto written = write_first(object, "config_map", &config); !written) return written;
+  if (auto written = write_first(object, "offsets_map", request.offsets); !written) return written;
+
+  const std::string prefix = request.use_tracepoints ? "tp_" : "raw_";
+  for (uint32_t stage = 0; stage < std::size(kStages); stage++) {
+    const std::string name = prefix + kStages[stage];
+    const bpf_program* program = bpf_object__find_program_by_name(object.get(), name.c_str());
+    if (!program) return Error{EINVAL, "the BPF object has no program " + name};
+    const int fd = bpf_program__fd(program);
+    const int error = bpf_map_update_elem(map_fd(object, "stages_map"), &stage, &fd, BPF_ANY);
+    if (error != 0) return errno_error("cannot chain program " + name, -error);
+  }
+  return Unit{};
+}
+
+Result<> load(const BpfObject& object, const LoadRequest& request, LibbpfLog& libbpf_log) {
+  choose_programs(object.get(), request.use_tracepoints);
+  if (auto sized = size_maps(object.get(), request); !sized) return sized;
+  libbpf_log.clear();
+  if (const int failed = bpf_object__load(object.get()); failed != 0) {
+    Error error = errno_error("cannot load the BPF programs", -failed);
+    if (const std::string why = explain_refusal(error.code); !why.empty()) {
+      error.message += "; " + why;
+    }
+    if (const std::string words = libbpf_log.last_words(); !words.empty()) {
+      error.message += "; libbpf: " + words;
+    }
+    return error;
+  }
+  return fill_maps(object, request);
+}
+
+}  // namespace
+
+int map_fd(const BpfObject& object, const char* name) {
+  return bpf_object__find_map_fd_by_name(object.get(), name);
+}
+
+Result<BpfObject> load_object(const LoadRequest& request, const LogSink& log) {
+  LibbpfLog libbpf_log(log);
+  if (!request.options->bpf_file.empty()) {
+    auto object = open_file(request.options->bpf_file, libbpf_log);
+    if (!object) return object;
+    if (auto loaded = load(*object, request, libbpf_log); !loaded) return loaded.error();
+    return object;
+  }
+  Error last = {EINVAL, "no BPF object is embedded"};
+  for (const Image& image : kImages) {
+    if (&image == &kImages[0] && kernel_version() < kVersionWithAtomicFetch) continue;
+    auto object = open_image(image);
+    if (!object) return object;
+    auto loaded = load(*object, request, libbpf_log);
+    if (loaded) {
+      log(LogLevel::kDebug, std::string("loaded BPF object ") + image.name);
+      return object;
+    }
+    last = loaded.error();
+    log(LogLevel::kDebug, std::string(image.name) + ": " + last.message);
+  }
+  return last;
+}
+
+}  // namespace ebpf

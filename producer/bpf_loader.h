@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loads the BPF object for one attach back end, with its maps sized and filled. Nothing is
+// attached here.
+#pragma once
+
+#include <bpf/libbpf.h>
+
+#include <memory>
+#include <string>
+
+#include "bpf/kernel_abi.h"
+#include "libebpf/detail/result.h"
+#include "producer/kernel_tracer.h"
+#include "producer/log.h"
+
+namespace ebpf {
+
+struct BpfObjectDeleter {
+  void operator()(bpf_object* object) const { bpf_object__close(object); }
+};
+using BpfObject = std::unique_ptr<bpf_object, BpfObjectDeleter>;
+
+struct LoadRequest {
+  const TracerOptions* options;
+  const offsets_table* offsets;
+  bool use_tracepoints;  // false: raw tracepoints
+};
+
+// Loads the file of the options, or else the better of the embedded objects that this
+// kernel takes. The configuration is written with `enabled` 0. The error holds the
+// program's name and the verifier's last lines.
+Result<BpfObject> load_object(const LoadRequest& request, const LogSink& log);
+
+// fd of a map of the object, -1 if it has none of that name.
+int map_fd(const BpfObject& object, const char* name);
+
+}  // namespace ebpf

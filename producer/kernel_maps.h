@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads what the BPF programs count, and sweeps the socket map.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "producer/kernel_tracer.h"
+
+namespace ebpf {
+
+// Sum over the CPUs of each of `value_count` u64 in element `key` of a per-CPU array.
+std::vector<uint64_t> sum_over_cpus(int fd, uint32_t key, uint32_t value_count);
+
+// Walks the socket map in bounded steps and removes what has been idle for long.
+class SocketSweep {
+ public:
+  explicit SocketSweep(int map_fd);
+
+  // `used` is the number of entries now. Removes until `target` are left or `budget` were
+  // looked at; goes on where the last call stopped. Returns how many were removed.
+  uint32_t run(uint64_t used, uint32_t target, uint32_t budget);
+
+  uint64_t removed() const { return removed_; }  // since the start
+
+ private:
+  bool next_key(uint64_t* key);
+
+  int fd_;
+  bool has_cursor_ = false;
+  uint64_t cursor_ = 0;  // the next key to look at
+  uint64_t idle_ns_;     // what counts as idle, on this walk through the map
+  uint64_t removed_ = 0;
+};
+
+}  // namespace ebpf

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "producer/kernel_tracer.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/perf_event.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+
+#include "producer/attach.h"
+#include "producer/bpf_loader.h"
+#include "producer/bpf_rights.h"
+#include "producer/kernel_maps.h"
+#include "producer/libbpf_log.h"
+#ifdef EBPF_HAVE_OFFSET_SEARCH
+#include "producer/offset_search.h"
+#endif
+#include "producer/offsets_btf.h"
+
+namespace ebpf {
+namespace {
+
+struct PerfBufferDeleter {
+  void operator()(perf_buffer* buffer) const { perf_buffer__free(buffer); }
+};
+
+struct Offsets {
+  offsets_table table;
+  uint32_t source;  // EBPF_OFFSETS_*
+};
+
+Result<Offsets> find_offsets(const TracerOptions& options, const LogSink& log) {
+  Error btf_error;
+  if (options.offsets != OffsetsMode::kSearch) {
+    auto table = offsets_from_btf(options.btf_file, log);
+    if (table) {
+      return Offsets{*table, options.btf_file.empty() ? EBPF_OFFSETS_BTF : EBPF_OFFSETS_FILE};
+    }
+    // A file that was named and cannot be used is an error, not a reason to search.
+    if (options.offsets == OffsetsMode::kBtf || !options.btf_file.empty()) return table.error();
+    btf_error = table.error();
+    log(LogLevel::kInfo, btf_error.message + "; searching for the offsets");
+  }
+#ifdef EBPF_HAVE_OFFSET_SEARCH
+  auto searched = search_offsets(log);
+  if (searched) return Offsets{searched->table, EBPF_OFFSETS_SEARCH};
+  Error error = searched.error();
+  if (!btf_error.message.empty()) error.message = btf_error.message + "; " + error.message;
+  return error;
+#else
+  return Error{ENOSYS, "offsets are taken from BTF only: " + btf_error.message};
+#endif
+}
+
+// "0-3,8" as a list.
+std::vector<int> online_cpus() {
+  std::vector<int> cpus;
+  std::ifstream file("/sys/devices/system/cpu/online");
+  for (std::string range; std::getline(file, range, ',');) {
+    int first;
+    int last;
+    const int fields = std::sscanf(range.c_str(), "%d-%d", &first, &last);
+    if (fields < 1) continue;
+    if (fields == 1) last = first;
+    for (int cpu = first; cpu <= last; cpu++) cpus.push_back(cpu);
+  }
+  if (cpus.empty()) {
+    for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+}  // namespace
+
+class KernelTracer::Impl {
+ public:
+  Impl(const TracerOptions& options, const LogSink& log) : options_(options), log_(log) {}
+  ~Impl() { (void)stop(); }
+
+  Result<> open();
+  Result<> start();
+  Result<> stop();
+
+  KernelCounters counters() const;
+  std::vector<uint64_t> lost_by_lane() const;
+  uint32_t reclaim_sockets(uint32_t target, uint32_t budget);
+
+  const TracerOptions options_;
+  const LogSink log_;
+  Offsets offsets_ = {};
+  uint32_t attach_kind_ = EBPF_ATTACH_NONE;
+  std::vector<PerfCpu> cpus_;
+  std::unique_ptr<perf_buffer, PerfBufferDeleter> perf_buffer_;
+
+ private:
+  Result<> load_for(uint32_t attach_kind);
+  Result<BpfLinks> attach() const;
+  Result<> open_perf_buffers();
+  Result<> set_enabled(bool enabled);
+
+  BpfObject object_;
+  BpfLinks links_;
+  std::unique_ptr<SocketSweep> sweep_;
+};
+
+Result<> KernelTracer::Impl::open() {
+  raise_memlock_limit(log_);
+  if (auto allowed = check_bpf_rights(); !allowed) return allowed;
+  auto offsets = find_offsets(options_, log_);
+  if (!offsets) return offsets.error();
+  offsets_ = *offsets;
+
+  Result<> loaded = Unit{};
+  if (options_.attach != AttachMode::kTracepoint) {
+    loaded = load_for(EBPF_ATTACH_RAW);
+    if (!loaded && options_.attach == AttachMode::kRaw) return loaded;
+    if (!loaded) {
+      log_(LogLevel::kInfo, "raw tracepoints do not work here: " + loaded.error().message +
+                                "; using one tracepoint per system call");
+    }
+  }
+  if (options_.attach == AttachMode::kTracepoint || !loaded) {
+    const std::string before = loaded ? "" : "raw tracepoints: " + loaded.error().message;
+    loaded = load_for(EBPF_ATTACH_TRACEPOINT);
+    if (!loaded) {
+      Error error = loaded.error();
+      if (!before.empty()) error.message = before + "; tracepoints: " + error.message;
+      return error;
+    }
+  }
+  sweep_ = std::make_unique<SocketSweep>(map_fd(object_, "socket_map"));
+  return open_perf_buffers();
+}
+
+// Loads, and attaches once to see whether that works.
+Result<> KernelTracer::Impl::load_for(uint32_t attach_kind) {
+  const bool use_tracepoints = attach_kind == EBPF_ATTACH_TRACEPOINT;
+  if (use_tracepoints) {
+    if (auto there = check_tracefs(); !there) return there;
+  }
+  auto object = load_object({&options_, &offsets_.table, use_tracepoints}, log_);
+  if (!object) return object.error();
+  object_ = std::move(*object);
+  attach_kind_ = attach_kind;
+  auto links = attach();
+  if (links) return Unit{};
+  object_.reset();
+  attach_kind_ = EBPF_ATTACH_NONE;
+  return links.error();
+}
+
+Result<BpfLinks> KernelTracer::Impl::attach() const {
+  return attach_kind_ == EBPF_ATTACH_RAW ? attach_raw(object_.get(), log_)
+                                         : attach_tracepoints(object_.get(), log_);
+}
+
+Result<> KernelTracer::Impl::open_perf_buffers() {
+  const auto page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t data_bytes = options_.perf_pages * page_bytes;
+  std::vector<int> cpus = online_cpus();
+
+  perf_event_attr attr = {};
+  attr.size = sizeof(attr);
+  attr.type = PERF_TYPE_SOFTWARE;
+  attr.config = PERF_COUNT_SW_BPF_OUTPUT;
+  attr.sample_type = PERF_SAMPLE_RAW;
+  attr.sample_period = 1;
+  // Wakes rarely; the drain looks in on its own between wake-ups.
+  attr.watermark = 1;
+  attr.wakeup_watermark = static_cast<uint32_t>(data_bytes / 4);
+
+  LIBBPF_OPTS(perf_buffer_raw_opts, opts, .cpu_cnt = static_cast<int>(cpus.size()),
+              .cpus = cpus.data(), .map_keys = cpus.data());
+  const LibbpfLog libbpf_log(log_);
+  // The callback is never called: the drain walks the pages itself.
+  const auto unused = [](void*, int, perf_event_header*) { return LIBBPF_PERF_EVENT_CONT; };
+  perf_buffer_.reset(perf_buffer__new_raw(map_fd(object_, "events_map"), options_.perf_pages, &attr,
+                                          unused, nullptr, &opts));
+  if (!perf_buffer_) {
+    Error error = errno_error("cannot open a perf buffer of " +
+                              std::to_string(options_.perf_pages) + " pages for each CPU");
+    if (const std::string why = explain_refusal(error.code); !why.empty()) {
+      error.message += "; " + why;
+    }
+    return error;
+  }
+  for (size_t i = 0; i < perf_buffer__buffer_cnt(perf_buffer_.get()); i++) {
+    void* base;
+    size_t mapped_bytes;
+    if (perf_buffer__buffer(perf_buffer_.get(), static_cast<int>(i), &base, &mapped_bytes) != 0) {
+      continue;
+    }
+    cpus_.emplace_back(cpus[i], static_cast<perf_event_mmap_page*>(base), page_bytes, data_bytes);
+  }
+  return Unit{};
+}
+
+Result<> KernelTracer::Impl::set_enabled(bool enabled) {
+  const uint32_t key = 0;
+  const int fd = map_fd(object_, "config_map");
+  tracer_config config;
+  int error = bpf_map_lookup_elem(fd, &key, &config);
+  if (error == 0) {
+    config.enabled = enabled;
+    error = bpf_map_update_elem(fd, &key, &config, BPF_ANY);
+  }
+  if (error == 0) return Unit{};
+  return errno_error("cannot switch the BPF programs", -error);
+}
+
+Result<> KernelTracer::Impl::start() {
+  if (!links_.empty()) return Unit{};
+  auto links = attach();
+  if (!links) return links.error();
+  if (auto enabled = set_enabled(true); !enabled) return enabled;
+  links_ = std::move(*links);
+  return Unit{};
+}
+
+Result<> KernelTracer::Impl::stop() {
+  if (links_.empty()) return Unit{};
+  auto disabled = set_enabled(false);
+  links_.clear();
+  return disabled;
+}
+
+KernelCounters KernelTracer::Impl::counters() const {
+  KernelCounters counters = {};
+  const auto sums = sum_over_cpus(map_fd(object_, "counters_map"), 0, COUNTER_COUNT);
+  std::copy(sums.begin(), sums.end(), counters.begin());
+  counters[COUNTER_SOCKET_DELETED] += sweep_->removed();
+  return counters;
+}
+
+std::vector<uint64_t> KernelTracer::Impl::lost_by_lane() const {
+  std::vector<uint64_t> lost(options_.lane_count);
+  for (uint32_t lane = 0; lane < options_.lane_count; lane++) {
+    lost[lane] = sum_over_cpus(map_fd(object_, "lane_lost_map"), lane, 1)[0];
+  }
+  return lost;
+}
+
+uint32_t KernelTracer::Impl::reclaim_sockets(uint32_t target, uint32_t budget) {
+  const KernelCounters now = counters();
+  const uint64_t inserted = now[COUNTER_SOCKET_INSERTED];
+  const uint64_t deleted = now[COUNTER_SOCKET_DELETED];
+  return sweep_->run(inserted > deleted ? inserted - deleted : 0, target, budget);
+}
+
+KernelTracer::KernelTracer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+KernelTracer::~KernelTracer() = default;
+
+Result<std::unique_ptr<KernelTracer>> KernelTracer::open(const TracerOptions& options,
+                                                         const LogSink& log) {
+  const LogSink sink = log ? log : [](LogLevel, const std::string&) {};
+  auto impl = std::make_unique<Impl>(options, sink);
+  if (auto opened = impl->open(); !opened) return opened.error();
+  return std::unique_ptr<KernelTracer>(new KernelTracer(std::move(impl)));
+}
+
+Result<> KernelTracer::start() { return impl_->start(); }
+Result<> KernelTracer::stop() { return impl_->stop(); }
+std::vector<PerfCpu>& KernelTracer::cpus() { return impl_->cpus_; }
+int KernelTracer::epoll_fd() const { return perf_buffer__epoll_fd(impl_->perf_buffer_.get()); }
+KernelCounters KernelTracer::counters() const { return impl_->counters(); }
+std::vector<uint64_t> KernelTracer::lost_by_lane() const { return impl_->lost_by_lane(); }
+
+uint32_t KernelTracer::reclaim_sockets(uint32_t target, uint32_t budget) {
+  return impl_->reclaim_sockets(target, budget);
+}
+
+uint32_t KernelTracer::attach_kind() const { return impl_->attach_kind_; }
+uint32_t KernelTracer::offsets_source() const { return impl_->offsets_.source; }
+
+std::vector<ebpf_offset_entry> KernelTracer::offsets() const {
+  std::array<uint32_t, OFFSETS_TABLE_ENTRIES> values;
+  static_assert(sizeof(values) == sizeof(offsets_table));
+  std::memcpy(values.data(), &impl_->offsets_.table, sizeof(values));
+  std::vector<ebpf_offset_entry> entries;
+  for (size_t i = 0; i < values.size(); i++) {
+    ebpf_offset_entry entry = {};
+    std::strncpy(entry.name, offset_names()[i], sizeof(entry.name) - 1);
+    entry.offset = values[i];
+    entry.source = static_cast<uint8_t>(impl_->offsets_.source);
+    entries.push_back(entry);
+  }
+  return entries;
+}
+
+std::string KernelTracer::bpf_file() const {
+  return impl_->options_.bpf_file.empty() ? "(embedded)" : impl_->options_.bpf_file;
+}
+
+}  // namespace ebpf

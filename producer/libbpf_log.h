@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What libbpf says, while somebody listens. libbpf has one print callback for the whole
+// process; whoever calls it holds one of these for that time.
+#pragma once
+
+#include <mutex>
+#include <string>
+
+#include "producer/log.h"
+
+namespace ebpf {
+
+class LibbpfLog {
+ public:
+  // Everything goes to `sink` at debug level; warnings are also kept.
+  explicit LibbpfLog(const LogSink& sink);
+  ~LibbpfLog();
+  LibbpfLog(const LibbpfLog&) = delete;
+  LibbpfLog& operator=(const LibbpfLog&) = delete;
+
+  // The last lines of what libbpf warned of, the verifier's words included, as one line.
+  std::string last_words() const;
+  void clear();
+
+  class Listener;
+
+ private:
+  std::unique_lock<std::mutex> one_at_a_time_;
+};
+
+}  // namespace ebpf
