@@ -20,6 +20,9 @@
 namespace ebpf {
 namespace {
 
+// So many slots may wait for the drain thread to pass.
+constexpr size_t kDetachedMax = 128;
+
 uint64_t epoch_from_clock() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -67,8 +70,8 @@ ConsumerSlots::ConsumerSlots(uint32_t max_consumers, uint32_t lane_count, uint64
       lane_count_(std::clamp(lane_count, 1u, EBPF_LANES_MAX)),
       epoch_(epoch != 0 ? epoch : epoch_from_clock()),
       slots_(new Slot[max_consumers_]) {
-  // attach() refuses beyond two thirds of it, so detach() never allocates.
-  detached_.reserve(3 * max_consumers_);
+  // So detach() never allocates: attach() refuses beyond kDetachedMax.
+  detached_.reserve(kDetachedMax + max_consumers_);
 }
 
 ConsumerSlots::~ConsumerSlots() {
@@ -96,7 +99,7 @@ Result<ConsumerSlots::Attached> ConsumerSlots::attach(int socket, const Consumer
     return Error{EUSERS, "all " + std::to_string(max_consumers_) + " consumer slots are taken"};
   }
   // Joining and leaving faster than the drain thread passes must not pile up memory.
-  if (detached_.size() >= 2 * max_consumers_) {
+  if (detached_.size() >= kDetachedMax) {
     return Error{EAGAIN, "consumers come and go faster than their slots can be freed; try again"};
   }
   std::unique_ptr<Attachment> fresh(new (std::nothrow) Attachment);

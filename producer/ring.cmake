@@ -3,11 +3,11 @@
 find_package(Boost 1.74 REQUIRED)
 
 add_library(ebpf_ring STATIC
-  consumer_slots.cpp
-  control_listener.cpp
-  control_message.cpp
-  control_server.cpp
-  ring_geometry.cpp
-  ring_memory.cpp
-  ring_writer.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/consumer_slots.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/control_listener.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/control_message.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/control_server.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/ring_geometry.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/ring_memory.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/ring_writer.cpp)
 target_link_libraries(ebpf_ring PUBLIC ebpf_common Threads::Threads Boost::headers)
