@@ -37,7 +37,8 @@ Result<std::unique_ptr<RingReader>> RingReader::resume(const RingView& view,
 
 uint32_t RingReader::read(uint32_t budget, Sink& sink) {
   if (lanes_.empty()) return 0;
-  const uint32_t turn = std::max<uint32_t>(budget / static_cast<uint32_t>(lanes_.size()), 16);
+  const uint32_t share = budget / static_cast<uint32_t>(lanes_.size());
+  const uint32_t turn = std::min(budget, std::max<uint32_t>(share, 16));
   uint32_t delivered = 0;
   for (size_t i = 0; i < lanes_.size() && !sink.stop; ++i) {
     LaneReader& lane = lanes_[next_lane_];

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+ebpf_add_gtest(ring_reader_test
+  SOURCES ring_reader_test.cpp
+  LIBS ebpf_static ebpf_ring
+  LABELS unit)
