@@ -51,8 +51,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         lanes: 0,
     };
     let mut arguments = arguments.into_iter();
+    let mut seen = Vec::new();
     while let Some(argument) = arguments.next() {
         let (name, attached) = split(argument)?;
+        if seen.contains(&name) {
+            return Err(format!("{} is there twice", escaped(&name)));
+        }
+        seen.push(name.clone());
         let mut value = || {
             let missing = || format!("{} needs a value", name);
             attached
@@ -64,7 +69,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
         match name.as_str() {
             "-h" | "--help" => return Ok(Command::Help),
             "-V" | "--version" => return Ok(Command::Version),
-            "-o" | "--output" => options.output = output(&text(value()?)?)?,
+            "--output" => options.output = output(&text(value()?)?)?,
             "--count" => options.count = Some(count(&text(value()?)?)?),
             "--socket" => options.socket = Some(value()?.into()),
             "--from" => options.from = from(&text(value()?)?)?,
@@ -75,11 +80,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     Ok(Command::Run(options))
 }
 
-/// "--name=value" is two things.
+/// "--name=value" is two things, and "-o" a short name.
 fn split(argument: OsString) -> Result<(String, Option<String>), String> {
     let argument = text(argument)?;
     match argument.split_once('=') {
         Some((name, value)) if name.starts_with("--") => Ok((name.into(), Some(value.into()))),
+        _ if argument == "-o" => Ok(("--output".into(), None)),
         _ => Ok((argument, None)),
     }
 }
