@@ -23,7 +23,6 @@ namespace {
 struct TwoSteps {
   uint32_t first;
   uint32_t second;
-  bool operator==(const TwoSteps&) const = default;
 };
 
 // ---- descriptor table ----
@@ -37,6 +36,7 @@ struct KnownFd {
 
 struct TablePath {
   uint32_t task_files, files_fdt, fdt_fd;
+  bool operator==(const TablePath&) const = default;
 };
 
 // Pipes, duplicates of them, and a hole.
@@ -206,17 +206,23 @@ Result<> keep_matching_paths(KernelReader& reader, const TestDescriptors& descri
   return Unit{};
 }
 
-// fdtable.max_fds is above every descriptor, and a multiple of 64.
-Result<> keep_max_fds(SearchState& state, const TablePath& path, int highest, Candidates* field) {
+Result<Window> fdtable_window(SearchState& state, const TablePath& path) {
   auto fdt = follow(state.reader, state.reader.task(), {path.task_files, path.files_fdt});
   if (!fdt) return fdt.error();
-  auto window = state.reader.read(*fdt, kFdtableWindow);
-  if (!window) return window.error();
-  constexpr uint32_t kMostFds = 1u << 26;
-  field->keep_value<uint32_t>(*window, [&](uint32_t value) {
-    return value > static_cast<uint32_t>(highest) && value <= kMostFds && value % 64 == 0;
+  return state.reader.read(*fdt, kFdtableWindow);
+}
+
+// fdtable.max_fds is a multiple of 64 above every descriptor. It stays as it is until a
+// descriptor does not fit; then it grows to the next size, at most four times as much as
+// is needed. (Without that bound, the lower half of a pointer would pass on a small machine.)
+void keep_max_fds(const Window& before, const Window& after, int highest, Candidates* field) {
+  field->keep_if([&](uint32_t offset) {
+    uint32_t was, is;
+    if (!before.get(offset, &was) || !after.get(offset, &is)) return false;
+    const uint32_t fd = static_cast<uint32_t>(highest);
+    if (was > fd) return is == was && is % 64 == 0;
+    return is > fd && is <= 4 * fd && is % 64 == 0;
   });
-  return Unit{};
 }
 
 // ---- inode ----
@@ -338,12 +344,17 @@ Result<> find_descriptor_table(SearchState& state) {
   // was allocated cannot.
   Candidates max_fds("fdtable.max_fds", 4, kFdtableWindow / 2);
   for (int at : {100, 300, 700, 1500, 3000}) {
+    const TablePath path = paths->front();
+    auto before = fdtable_window(state, path);
+    if (!before) return field_error("fdtable.max_fds", before.error());
     if (!descriptors.grow(at)) break;
     if (auto kept = keep_matching_paths(state.reader, descriptors, &*paths); !kept)
       return field_error(kField, kept.error());
     if (paths->empty()) break;
-    auto kept = keep_max_fds(state, paths->front(), descriptors.highest(), &max_fds);
-    if (!kept) return field_error("fdtable.max_fds", kept.error());
+    if (!(paths->front() == path)) continue;  // the one before was a wrong way
+    auto after = fdtable_window(state, path);
+    if (!after) return field_error("fdtable.max_fds", after.error());
+    keep_max_fds(*before, *after, descriptors.highest(), &max_fds);
   }
   if (paths->size() != 1) {
     return field_error(kField, {ENOENT, std::to_string(paths->size()) +
