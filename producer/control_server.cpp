@@ -185,11 +185,20 @@ class ControlServer::Impl {
 
   void accept_some() {
     for (int i = 0; i < kAcceptsPerRun; ++i) {
-      UniqueFd fd(accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (fd) {
+      UniqueFd fd = accept_one();
+      if (!fd && (errno == EMFILE || errno == ENFILE)) {
+        // Left in the queue, the connection would keep the listener readable for ever. One
+        // descriptor was kept, to tell the peer.
+        spare_.reset();
+        fd = accept_one();
+        const int error = errno;
+        if (fd) turn_away(fd.get(), EMFILE, "the producer has no file descriptors left");
+        fd.reset();
+        spare_ = open_spare();
+        if (!spare_ || error == EMFILE || error == ENFILE) return pause_listener();
+        if (error == EAGAIN) return;
+      } else if (fd) {
         admit(std::move(fd));
-      } else if (errno == EMFILE || errno == ENFILE) {
-        if (!refuse_with_spare()) return pause_listener();
       } else if (errno == ENOMEM || errno == ENOBUFS) {
         return pause_listener();
       } else if (errno != EINTR && errno != ECONNABORTED) {
@@ -198,16 +207,10 @@ class ControlServer::Impl {
     }
   }
 
-  // Out of descriptors: one was kept to tell the peer so. Left in the queue, it would keep
-  // the listener readable for ever.
-  bool refuse_with_spare() {
-    spare_.reset();
-    UniqueFd fd(accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (fd) turn_away(fd.get(), EMFILE, "the producer has no file descriptors left");
-    const bool accepted = static_cast<bool>(fd);
-    fd.reset();
-    spare_ = open_spare();
-    return accepted && spare_;
+  // errno is 0 where it succeeds.
+  UniqueFd accept_one() const {
+    errno = 0;
+    return UniqueFd(accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   }
 
   void pause_listener() {

@@ -4,3 +4,7 @@ ebpf_add_gtest(ring_writer_test
   LIBS ebpf_ring
   LABELS unit)
 ebpf_add_gtest(consumer_slots_test SOURCES consumer_slots_test.cpp LIBS ebpf_ring LABELS unit)
+ebpf_add_gtest(control_server_test
+  SOURCES control_message_test.cpp control_server_test.cpp
+  LIBS ebpf_ring
+  LABELS unit)
