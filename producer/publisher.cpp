@@ -19,6 +19,7 @@ Publisher::Publisher(RingWriter& writer, ConsumerSlots& slots, TraceRecorder* re
 void Publisher::finish(uint32_t lane, const ebpf_record& record) {
   count(protocols_[ebpf_protocol_index(record.data.l7_protocal_hint)]);
   writer_.commit(lane);
+  wake_due_ = true;
   if (recorder_) recorder_->add(record);
   if (++pending_[lane] < kBurstRecords) return;
   writer_.publish(lane);
@@ -28,13 +29,16 @@ void Publisher::finish(uint32_t lane, const ebpf_record& record) {
 
 void Publisher::add_gap(uint32_t lane, uint32_t cause, uint64_t count, uint64_t timestamp_us) {
   writer_.append_gap(lane, cause, count, timestamp_us);
+  wake_due_ = true;
   if (recorder_) recorder_->add_gap(cause, count, timestamp_us);
 }
 
 bool Publisher::flush(uint64_t now_us) {
   writer_.publish_all();
   for (uint32_t& pending : pending_) pending = 0;
-  return slots_.wake_sleepers(now_us);
+  // Who fell asleep after the last publish has looked once more and seen everything.
+  if (wake_due_) wake_due_ = slots_.wake_sleepers(now_us);
+  return wake_due_;
 }
 
 }  // namespace ebpf

@@ -42,7 +42,8 @@ class Publisher {
 
   void add_gap(uint32_t lane, uint32_t cause, uint64_t count, uint64_t timestamp_us);
 
-  // Publishes what is open and wakes sleepers. Returns whether a wake-up is still pending.
+  // Publishes what is open, and wakes sleepers if there is anything new. Returns whether a
+  // wake-up is still pending: call again soon.
   bool flush(uint64_t now_us);
 
   uint32_t lane_count() const { return static_cast<uint32_t>(pending_.size()); }
@@ -58,6 +59,7 @@ class Publisher {
   ConsumerSlots& slots_;
   TraceRecorder* recorder_;
   std::vector<uint32_t> pending_;  // committed, not yet published, by lane
+  bool wake_due_ = false;          // something was added since the sleepers were last woken
   std::array<std::atomic<uint64_t>, EBPF_LANES_MAX> bursts_{};
   std::array<std::atomic<uint64_t>, EBPF_PROTOCOL_COUNT> protocols_{};
 };
