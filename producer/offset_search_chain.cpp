@@ -214,13 +214,14 @@ Result<Window> fdtable_window(SearchState& state, const TablePath& path) {
 
 // fdtable.max_fds is a multiple of 64 above every descriptor. It stays as it is until a
 // descriptor does not fit; then it grows to the next size, at most four times as much as
-// is needed. (Without that bound, the lower half of a pointer would pass on a small machine.)
+// is needed. (Without these bounds, one half of a pointer or the other might pass.)
 void keep_max_fds(const Window& before, const Window& after, int highest, Candidates* field) {
+  constexpr uint32_t kMostFds = 1u << 26;
   field->keep_if([&](uint32_t offset) {
     uint32_t was, is;
     if (!before.get(offset, &was) || !after.get(offset, &is)) return false;
     const uint32_t fd = static_cast<uint32_t>(highest);
-    if (was > fd) return is == was && is % 64 == 0;
+    if (was > fd) return is == was && is % 64 == 0 && is <= kMostFds;
     return is > fd && is <= 4 * fd && is % 64 == 0;
   });
 }
