@@ -127,7 +127,7 @@ INFER_INLINE uint64_t infer_be16(const struct infer_input* in, uint64_t at) {
 INFER_INLINE int infer_dns_question(const struct infer_input* in, uint64_t at, uint64_t end) {
 #pragma GCC unroll 26
   for (int label = 0; label < INFER_DNS_LABELS; label++) {
-    if (at >= in->count) return at < end;
+    if (at >= in->count) return at + INFER_DNS_QUESTION_END <= end;
     uint64_t length = infer_byte(in, at);
     if (length == 0) break;
     if (length > 63) return 0;

@@ -178,13 +178,15 @@ int raw_thread_exit(struct bpf_raw_tracepoint_args* ctx) {
  */
 struct enter_ctx {
   uint64_t common;
-  uint64_t nr;
+  uint32_t nr;
+  uint32_t undefined; /* newer kernels leave here what was on their stack */
   uint64_t args[6];
 };
 
 struct exit_ctx {
   uint64_t common;
-  uint64_t nr;
+  uint32_t nr;
+  uint32_t undefined;
   int64_t ret;
 };
 

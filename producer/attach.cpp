@@ -91,6 +91,15 @@ Result<BpfLinks> attach_tracepoints(bpf_object* object, const LogSink& log) {
   return attacher.take();
 }
 
+Result<> try_attach(bpf_object* object, bool use_tracepoints, const LogSink& log) {
+  Attacher attacher(object, log);
+  const bool attached = use_tracepoints
+                            ? attacher.tracepoint("tp_enter6", "syscalls", "sys_enter_recvfrom")
+                            : attacher.raw("raw_exit", "sys_exit");
+  if (!attached) return attacher.error();
+  return Unit{};
+}
+
 Result<> check_tracefs() {
   constexpr const char* kPlaces[] = {"/sys/kernel/tracing/events/syscalls",
                                      "/sys/kernel/debug/tracing/events/syscalls"};

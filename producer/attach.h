@@ -17,10 +17,14 @@ struct BpfLinkDeleter {
 };
 using BpfLinks = std::vector<std::unique_ptr<bpf_link, BpfLinkDeleter>>;
 
-// Dropping the links detaches. The hooks that only keep the maps small (a socket's end, a
+// Dropping the links detaches; with tracepoints that takes the kernel about 60 ms for each
+// of the twenty. The hooks that only keep the maps small (a socket's end, a
 // thread's end) may be missing; the log says so.
 Result<BpfLinks> attach_raw(bpf_object* object, const LogSink& log);
 Result<BpfLinks> attach_tracepoints(bpf_object* object, const LogSink& log);
+
+// Attaches to one hook and detaches again.
+Result<> try_attach(bpf_object* object, bool use_tracepoints, const LogSink& log);
 
 // Where tracefs is mounted, with the system call events in it. The error names the paths.
 Result<> check_tracefs();

@@ -16,6 +16,7 @@ constexpr int kCapSysAdmin = 21;
 constexpr int kCapPerfmon = 38;
 constexpr int kCapBpf = 39;
 constexpr int kVersionWithCapBpf = 5008;
+constexpr int kVersionWithoutMemlock = 5011;
 
 uint64_t effective_capabilities() {
   std::ifstream status("/proc/self/status");
@@ -65,8 +66,10 @@ void raise_memlock_limit(const LogSink& log) {
   const std::string why = std::strerror(errno);
   rlimit now = {};
   getrlimit(RLIMIT_MEMLOCK, &now);
-  log(LogLevel::kInfo, "cannot raise RLIMIT_MEMLOCK from " + std::to_string(now.rlim_cur) +
-                           " bytes: " + why + "; needed only before Linux 5.11");
+  const bool is_needed = kernel_version() < kVersionWithoutMemlock;
+  log(is_needed ? LogLevel::kWarn : LogLevel::kDebug,
+      "cannot raise RLIMIT_MEMLOCK from " + std::to_string(now.rlim_cur) + " bytes: " + why +
+          "; needed only before Linux 5.11");
 }
 
 std::string explain_refusal(int code) {
@@ -78,7 +81,7 @@ std::string explain_refusal(int code) {
     return "the kernel is locked down (" + level + ", see /sys/kernel/security/lockdown)";
   }
   if (code != EPERM) return {};
-  if (kernel_version() < 5011) {
+  if (kernel_version() < kVersionWithoutMemlock) {
     return "RLIMIT_MEMLOCK is too small, or a security module or seccomp filter forbids it";
   }
   return "a security module, seccomp filter or container forbids it";

@@ -134,7 +134,7 @@ Result<> KernelTracer::Impl::open() {
   return open_perf_buffers();
 }
 
-// Loads, and attaches once to see whether that works.
+// Loads, and attaches to one hook for a moment to see whether that works.
 Result<> KernelTracer::Impl::load_for(uint32_t attach_kind) {
   const bool use_tracepoints = attach_kind == EBPF_ATTACH_TRACEPOINT;
   if (use_tracepoints) {
@@ -144,11 +144,11 @@ Result<> KernelTracer::Impl::load_for(uint32_t attach_kind) {
   if (!object) return object.error();
   object_ = std::move(*object);
   attach_kind_ = attach_kind;
-  auto links = attach();
-  if (links) return Unit{};
+  auto tried = try_attach(object_.get(), use_tracepoints, log_);
+  if (tried) return Unit{};
   object_.reset();
   attach_kind_ = EBPF_ATTACH_NONE;
-  return links.error();
+  return tried;
 }
 
 Result<BpfLinks> KernelTracer::Impl::attach() const {
