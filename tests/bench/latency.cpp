@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// One-way latency of single records: from just before the write to the first instruction of
+// the reader's callback, on two CPUs, with a reader that spins and with one that sleeps.
+#include <cstdio>
+#include <vector>
+
+#include "experiments.h"
+#include "run.h"
+#include "statistics.h"
+
+namespace ebpf::bench {
+namespace {
+
+constexpr uint32_t kRecordBytes = 672;
+constexpr long kAwakePauseUs = 10;
+constexpr long kAsleepPauseUs = 200;  // long enough to fall asleep in
+
+struct Cell {
+  const Transport* transport;
+  Wait wait;
+  std::vector<double> p50, p99, p999;  // by round
+  uint64_t samples = 0;
+  uint64_t errors = 0;
+  uint64_t lost = 0;
+  std::string failure;
+};
+
+void run_cell(Cell& cell, const BenchOptions& options) {
+  if (!cell.failure.empty()) return;
+  RunOptions run;
+  run.channel.record_bytes = kRecordBytes;
+  run.channel.consumers = 1;
+  run.channel.ring_bytes = options.ring_bytes;
+  run.channel.wait = cell.wait;
+  run.channel.directory = options.directory;
+  run.pace = Pace::kSingles;
+  run.pinned = true;
+  run.seconds = options.quick ? 0.05 : cell.wait == Wait::kSleep ? 0.4 : 0.2;
+  run.pause_us = cell.wait == Wait::kSleep ? kAsleepPauseUs : kAwakePauseUs;
+  auto result = run_once(*cell.transport, run);
+  if (!result) {
+    cell.failure = result.error().message;
+    return;
+  }
+  cell.samples += result->samples_ns.size();
+  cell.p50.push_back(quantile(result->samples_ns, 0.5));
+  cell.p99.push_back(quantile(result->samples_ns, 0.99));
+  cell.p999.push_back(quantile(result->samples_ns, 0.999));
+  for (const ConsumerResult& each : result->consumers) {
+    cell.errors += each.errors;
+    cell.lost += each.lost;
+    if (each.delivered + each.lost != result->published) ++cell.errors;
+  }
+  if (!result->first_error.empty()) {
+    std::fprintf(stderr, "ring_bench: %s: %s\n", cell.transport->name,
+                 result->first_error.c_str());
+  }
+}
+
+Json to_json(const Cell& cell) {
+  Json json{{"transport", cell.transport->name},
+            {"reader", cell.wait == Wait::kSpin ? "awake" : "sleeping"},
+            {"record_bytes", kRecordBytes}};
+  if (!cell.failure.empty()) {
+    json["failure"] = cell.failure;
+    return json;
+  }
+  json["p50_ns"] = spread(cell.p50);
+  json["p99_ns"] = spread(cell.p99);
+  json["p999_ns"] = spread(cell.p999);
+  json["samples"] = cell.samples;
+  json["lost"] = cell.lost;
+  json["errors"] = cell.errors;
+  return json;
+}
+
+}  // namespace
+
+Json measure_latency(const BenchOptions& options) {
+  std::vector<Cell> cells;
+  for (const Wait wait : {Wait::kSpin, Wait::kSleep}) {
+    for (const Transport* each : {&kRing, &kIceoryx, &kMessageQueue, &kSeqpacket, &kPipe}) {
+      cells.push_back({each, wait, {}, {}, {}});
+    }
+  }
+  for (uint32_t round = 0; round < options.rounds; ++round) {
+    for (Cell& cell : cells) run_cell(cell, options);
+  }
+  Json rows = Json::array();
+  for (const Cell& cell : cells) rows.push_back(to_json(cell));
+  return rows;
+}
+
+}  // namespace ebpf::bench

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// The JSON document as tables for people.
+#pragma once
+
+#include <cstdio>
+
+#include "experiments.h"
+
+namespace ebpf::bench {
+
+Json describe_machine();
+void print_tables(std::FILE* out, const Json& document);
+// Wrong records and runs that failed, other than for lack of a package at build time.
+uint64_t count_errors(const Json& document);
+
+}  // namespace ebpf::bench
