@@ -116,11 +116,24 @@ def wait_settled(bench, agents):
         say("   note: the agents do not all have every record that was published")
 
 
+def selection(lines):
+    """The first line of each program, direction, protocol and kind: short, and of everything."""
+    seen, chosen = set(), []
+    for line in lines:
+        words = line.split(" ")
+        key = (words[1].split("[")[0], *words[5:8])
+        if key not in seen:
+            seen.add(key)
+            chosen.append(line)
+    return chosen[:LINES_SHOWN]
+
+
 def show_output(agents):
     for name, title in (("cpp-text", "ebpf-tail (C++)"), ("rust-text", "ebpf-tail-rs (Rust)")):
         lines = lines_of(agents[name])
-        say(f"\n-- {title}: the first {min(LINES_SHOWN, len(lines))} of {len(lines)} records")
-        for line in lines[:LINES_SHOWN]:
+        chosen = selection(lines)
+        say(f"\n-- {title}: {len(chosen)} of its {len(lines)} records, the first of each kind")
+        for line in chosen:
             say("   " + (line if len(line) <= COLUMNS_SHOWN else line[:COLUMNS_SHOWN] + "…"))
 
 

@@ -103,13 +103,13 @@ class Process:
         except subprocess.TimeoutExpired:
             raise Failure(f"{self.name} does not end within {seconds} s") from None
 
-    def signal(self, number):
+    def send_signal(self, number):
         if self.running():
             self.popen.send_signal(number)
 
     def stop(self, number=signal.SIGINT, seconds=10):
         """Ends it by a signal and gives its exit code."""
-        self.signal(number)
+        self.send_signal(number)
         return self.wait(seconds)
 
 
@@ -264,7 +264,7 @@ http {{
     def end(self):
         for process in reversed(self.processes):
             if process.running():
-                process.signal(signal.SIGTERM)
+                process.send_signal(signal.SIGTERM)
         for process in reversed(self.processes):
             try:
                 process.popen.wait(5)

@@ -5,6 +5,7 @@ import lib
 from lib import check, check_equal, main
 
 EXIT_USAGE = 2
+EXIT_NO_PRODUCER = 3  # of agents and ebpfctl
 
 # option, wrong value, a word that says what would be right
 PRODUCER = [
@@ -38,8 +39,10 @@ def the_producer_refuses_wrong_values(bench):
 
 
 def what_it_does_not_know_is_refused(bench):
-    for name in ("ebpf-producer", "ebpf-tail", "ebpf-tail-rs", "ebpfctl"):
+    for name in ("ebpf-producer", "ebpf-tail", "ebpf-tail-rs"):
         check_refused(bench, [lib.program(name), "--no-such-option"], ["--no-such-option"])
+    check_refused(bench, [lib.program("ebpfctl"), "tracer", "show", "--no-such-option"],
+                  ["--no-such-option"])
 
 
 def the_agents_refuse_wrong_values(bench):
@@ -54,7 +57,7 @@ def without_a_producer_they_say_so(bench):
                     ["ebpf-tail-rs", "--socket", bench.socket],
                     ["ebpfctl", "--socket", bench.socket, "tracer", "show"]):
         done = bench.run([lib.program(command[0]), *command[1:]], wanted=None)
-        check_equal(done.returncode, 1, f"exit code of {' '.join(command)}")
+        check_equal(done.returncode, EXIT_NO_PRODUCER, f"exit code of {' '.join(command)}")
         check(bench.socket in done.stderr, f"{command[0]} names the socket: {done.stderr!r}")
         check_equal(len(done.stderr.strip().splitlines()), 1, f"lines of {command[0]}")
 

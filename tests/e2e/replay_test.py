@@ -24,7 +24,7 @@ def replay_gives_the_same_records(bench):
     check_equal(os.stat(path).st_mode & 0o777, 0o600, "mode of the recording")
     pids = (report["client_pid"], report["server_pid"])
     producer = bench.producer("--replay", path, "--speed", "0", "--wait-consumers", "2",
-                              "--linger", "5", name="replaying")
+                              "--linger", "0.5", name="replaying")
     agents = [bench.agent("c++", attached=False), bench.agent("rust", attached=False)]
     check_equal(producer.wait(20), 0, "exit code of the replay, which ends by itself")
     for agent in agents:
@@ -49,7 +49,7 @@ def a_truncated_file_plays_as_far_as_it_goes(bench):
     with open(path, "r+b") as file:
         file.truncate(os.path.getsize(path) - 100)
     producer = bench.producer("--replay", path, "--speed", "0", "--wait-consumers", "1",
-                              "--linger", "5", name="replaying")
+                              "--linger", "0.5", name="replaying")
     agent = bench.agent(attached=False)
     code = producer.wait(20)
     replayed = agent.finish()

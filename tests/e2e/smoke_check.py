@@ -8,13 +8,13 @@ import functools
 
 HINT = {"HTTP": 20, "DNS": 120}
 LOOPBACK = {"ipv4": ("127.0.0.1", 4), "ipv6": ("::1", 6)}
-UNCONNECTED = {"ipv4": "0.0.0.0", "ipv6": "::"}
 
 
 class Expected:
     """One system call that must have become one record."""
 
-    def __init__(self, direction, msg_type, size, start):
+    def __init__(self, remote_port, direction, msg_type, size, start):
+        self.remote_port = remote_port
         self.direction = direction
         self.msg_type = msg_type
         self.size = size
@@ -50,12 +50,15 @@ def messages(flow, exchange):
 
 def side_of(flow, client):
     """What one side of a flow must have sent and received, in order."""
+    remote_port = flow["server_port" if client else "client_port"]
     expected = []
     sizes = zip(flow["request_bytes"], flow["response_bytes"])
     for exchange, (request, response) in enumerate(sizes):
         start = messages(flow, exchange)
-        expected.append(Expected("send" if client else "recv", "request", request, start[0]))
-        expected.append(Expected("recv" if client else "send", "response", response, start[1]))
+        expected.append(Expected(remote_port, "send" if client else "recv", "request", request,
+                                 start[0]))
+        expected.append(Expected(remote_port, "recv" if client else "send", "response", response,
+                                 start[1]))
     return expected
 
 
@@ -66,7 +69,7 @@ def compare(records, expected, fixed, cap_bytes, say):
     for at, (record, wanted) in enumerate(zip(records, expected)):
         data = record["cap_data"].encode("latin-1")
         cap_len = min(wanted.size, cap_bytes)
-        fields = dict(fixed, direction=wanted.direction, msg_type=wanted.msg_type,
+        fields = dict(fixed, rport=wanted.remote_port, direction=wanted.direction, msg_type=wanted.msg_type,
                       syscall_len=wanted.size, cap_len=cap_len, need_reconfirm=False,
                       socket_id=records[0]["socket_id"])
         for name, value in fields.items():
@@ -155,20 +158,18 @@ def sockets(report, own, client):
         calls = "/".join(flow["client_calls" if client else "server_calls"])
         name = f"{flow['l7_protocol']} over {flow['family']}, " \
                f"{'client' if client else 'server'} with {calls}"
-        if client:
-            fixed.update(lport=flow["client_port"], rport=flow["server_port"])
-        else:
-            fixed.update(lport=flow["server_port"], rport=flow["client_port"])
+        fixed["lport"] = flow["client_port" if client else "server_port"]
+        expected = side_of(flow, client)
         if not client and not tcp:
-            # All flows of a family meet one socket, which has no peer.
-            fixed.update(rport=0, raddr=UNCONNECTED[flow["family"]])
+            # All flows of a family meet one socket, which is not connected: the peer is the
+            # one that each call names.
             entry = shared.setdefault(flow["family"], (f"DNS over {flow['family']}, server",
                                                        fixed, []))
-            entry[2].extend(side_of(flow, client))
+            entry[2].extend(expected)
             continue
         mine = [record for record in own if record["protocol"] == flow["protocol"] and
-                (record["lport"], record["rport"]) == (fixed["lport"], fixed["rport"])]
-        yield name, mine, side_of(flow, client), fixed
+                (record["lport"], record["rport"]) == (fixed["lport"], expected[0].remote_port)]
+        yield name, mine, expected, fixed
     for name, fixed, expected in shared.values():
         mine = [record for record in own if record["protocol"] == fixed["protocol"] and
                 record["lport"] == fixed["lport"]]
