@@ -11,20 +11,16 @@ add_library(ebpf_kernel OBJECT
   ${CMAKE_CURRENT_LIST_DIR}/kernel_maps.cpp
   ${CMAKE_CURRENT_LIST_DIR}/kernel_tracer.cpp
   ${CMAKE_CURRENT_LIST_DIR}/libbpf_log.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/offset_search.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/offset_search_chain.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/offset_search_check.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/offset_search_reader.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/offset_search_sock.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/offset_search_sockets.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/offset_search_tcp.cpp
   ${CMAKE_CURRENT_LIST_DIR}/offsets_btf.cpp
   ${CMAKE_CURRENT_LIST_DIR}/perf_cpu.cpp)
 embed_bpf_object(ebpf_kernel socket_trace)
 embed_bpf_object(ebpf_kernel socket_trace_atomic)
-if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/offset_search.cpp)
-  target_sources(ebpf_kernel PRIVATE
-    ${CMAKE_CURRENT_LIST_DIR}/offset_search.cpp
-    ${CMAKE_CURRENT_LIST_DIR}/offset_search_chain.cpp
-    ${CMAKE_CURRENT_LIST_DIR}/offset_search_check.cpp
-    ${CMAKE_CURRENT_LIST_DIR}/offset_search_reader.cpp
-    ${CMAKE_CURRENT_LIST_DIR}/offset_search_sock.cpp
-    ${CMAKE_CURRENT_LIST_DIR}/offset_search_sockets.cpp
-    ${CMAKE_CURRENT_LIST_DIR}/offset_search_tcp.cpp)
-  target_compile_definitions(ebpf_kernel PRIVATE EBPF_HAVE_OFFSET_SEARCH)
-  embed_bpf_object(ebpf_kernel offset_search)
-endif()
+embed_bpf_object(ebpf_kernel offset_search)
 target_link_libraries(ebpf_kernel PUBLIC ebpf_common PkgConfig::LIBBPF elf z)

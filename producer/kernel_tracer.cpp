@@ -14,9 +14,7 @@
 #include "producer/bpf_rights.h"
 #include "producer/kernel_maps.h"
 #include "producer/libbpf_log.h"
-#ifdef EBPF_HAVE_OFFSET_SEARCH
 #include "producer/offset_search.h"
-#endif
 #include "producer/offsets_btf.h"
 
 namespace ebpf {
@@ -43,15 +41,11 @@ Result<Offsets> find_offsets(const TracerOptions& options, const LogSink& log) {
     btf_error = table.error();
     log(LogLevel::kInfo, btf_error.message + "; searching for the offsets");
   }
-#ifdef EBPF_HAVE_OFFSET_SEARCH
   auto searched = search_offsets(log);
   if (searched) return Offsets{searched->table, EBPF_OFFSETS_SEARCH};
   Error error = searched.error();
   if (!btf_error.message.empty()) error.message = btf_error.message + "; " + error.message;
   return error;
-#else
-  return Error{ENOSYS, "offsets are taken from BTF only: " + btf_error.message};
-#endif
 }
 
 // "0-3,8" as a list.

@@ -77,8 +77,10 @@ class Floor : public testing::TestWithParam<const char*> {
   std::unique_ptr<bpf_object, void (*)(bpf_object*)> object_{nullptr, bpf_object__close};
 };
 
-INSTANTIATE_TEST_SUITE_P(Objects, Floor, testing::Values(EBPF_FLOOR_OBJECT),
-                         [](const auto&) { return "SocketTrace"; });
+INSTANTIATE_TEST_SUITE_P(Objects, Floor, testing::Values(EBPF_FLOOR_OBJECT, EBPF_SEARCH_OBJECT),
+                         [](const auto& tested) {
+                           return std::string(tested.index == 0 ? "SocketTrace" : "OffsetSearch");
+                         });
 
 TEST_P(Floor, UsesOnlyMapsOf414) {
   bpf_map* map;
