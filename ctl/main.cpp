@@ -67,7 +67,7 @@ int run(int argc, char** argv) {
   Action action;
 
   CLI::App app{"ebpfctl"};
-  app.formatter_fn([](const CLI::App*, std::string, CLI::AppFormatMode) { return kUsage; });
+  app.formatter_fn([](const CLI::App*, const std::string&, CLI::AppFormatMode) { return kUsage; });
   app.add_option("-o,--output", options.output)->check(CLI::IsMember({"text", "json"}));
   app.add_option("--socket", options.socket_path);
   app.add_flag("-v,--verbose", options.verbose);
