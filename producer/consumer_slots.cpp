@@ -181,6 +181,13 @@ std::vector<ConsumerInfo> ConsumerSlots::list() const {
   return infos;
 }
 
+ebpf_control_page* ConsumerSlots::mapped_page(uint32_t id) {
+  for (uint32_t slot = 0; slot < max_consumers_; ++slot) {
+    if (slots_[slot].owned && slots_[slot].owned->info.id == id) return slots_[slot].owned->page;
+  }
+  return nullptr;
+}
+
 uint64_t ConsumerSlots::furthest(uint32_t lane, uint64_t initial_seq, uint64_t published) {
   if (lane >= lane_count_) return 0;
   for (uint32_t slot = 0; slot < max_consumers_; ++slot) {

@@ -61,6 +61,9 @@ class ConsumerSlots {
   // Frees what detached slots owned, once the drain thread has passed. Call now and then.
   void collect();
   std::vector<ConsumerInfo> list() const;
+  // The producer's own mapping of an attached consumer's page, nullptr if there is none.
+  // For tests under ThreadSanitizer, which cannot follow a word through two mappings.
+  ebpf_control_page* mapped_page(uint32_t id);
   // By lane: the furthest position of any consumer so far, as a count of records from
   // initial_seq, bounded by published.
   uint64_t furthest(uint32_t lane, uint64_t initial_seq, uint64_t published);
