@@ -43,8 +43,9 @@ Result<SearchedOffsets> search_on_this_thread(const LogSink& log) {
 
 Result<SearchedOffsets> search_offsets(const LogSink& log) {
   Result<SearchedOffsets> result = Error{EAGAIN, "offset search: not started"};
+  const LogSink sink = log ? log : [](LogLevel, const std::string&) {};
   try {
-    std::thread thread([&] { result = search_on_this_thread(log); });
+    std::thread thread([&] { result = search_on_this_thread(sink); });
     thread.join();
   } catch (const std::system_error& error) {
     return Error{error.code().value(),

@@ -49,7 +49,8 @@ struct TestDescriptors {
     known.push_back({fd, file_id});
   }
   Result<> make();
-  // Makes the table larger: a duplicate at `at` or above. False: the limit forbids it.
+  // Makes the table larger: a duplicate at `at` or above, and above all others, so that the
+  // hole stays one. False: the limit forbids it.
   bool grow(int at);
   int highest() const;
 };
@@ -72,7 +73,7 @@ Result<> TestDescriptors::make() {
 }
 
 bool TestDescriptors::grow(int at) {
-  int duplicate = fcntl(known[0].fd, F_DUPFD_CLOEXEC, at);
+  int duplicate = fcntl(known[0].fd, F_DUPFD_CLOEXEC, std::max(at, highest() + 1));
   if (duplicate < 0) return false;
   add(duplicate, known[0].file_id);
   return true;
@@ -357,15 +358,20 @@ Result<> find_descriptor_table(SearchState& state) {
     if (!after) return field_error("fdtable.max_fds", after.error());
     keep_max_fds(*before, *after, descriptors.highest(), &max_fds);
   }
+  constexpr const char* kHint = " (RLIMIT_NOFILE must allow some hundred descriptors)";
   if (paths->size() != 1) {
-    return field_error(kField, {ENOENT, std::to_string(paths->size()) +
-                                            " ways lead to the known descriptors, one was expected "
-                                            "(RLIMIT_NOFILE must allow some hundred of them)"});
+    return field_error(
+        kField, {ENOENT, std::to_string(paths->size()) +
+                             " ways lead to the known descriptors, one was expected" + kHint});
   }
   state.table.task_files = paths->front().task_files;
   state.table.files_fdt = paths->front().files_fdt;
   state.table.fdt_fd = paths->front().fdt_fd;
-  return max_fds.store(&state.table.fdt_max_fds);
+  auto stored = max_fds.store(&state.table.fdt_max_fds);
+  if (stored) return stored;
+  Error error = stored.error();
+  error.message += kHint;
+  return error;
 }
 
 Result<uint64_t> file_of(SearchState& state, int fd) {

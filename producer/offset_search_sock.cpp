@@ -44,8 +44,6 @@ class SockFields {
   Result<> store();
 
  private:
-  Result<> store_protocol();
-
   SearchState& state_;
   Candidates family_{"sock.skc_family", 2, kSockWindow};
   Candidates socket_state_{"sock.skc_state", 1, kSockWindow};
@@ -92,25 +90,6 @@ Result<> SockFields::compare_flags(int fd, uint64_t flags) {
   return Unit{};
 }
 
-// Before Linux 5.6 the protocol is a bit field of 8 directly before sk_type, at an odd
-// offset; since then it is a word of its own. With a small protocol number in it, the word
-// reads as 16 bits, and the bit field, whose next byte is the type, does not.
-Result<> SockFields::store_protocol() {
-  auto byte = protocol_byte_.only();
-  if (!byte) return byte.error();
-  state_.table.sock_protocol = *byte;
-  state_.table.sock_protocol_bytes = 1;
-  if (protocol_word_.offsets().empty()) return Unit{};
-  auto word = protocol_word_.only();
-  if (!word) return word.error();
-  if (*word != *byte) {
-    return field_error("sock.sk_protocol", {ENOENT, "as a byte it is at " + std::to_string(*byte) +
-                                                        ", as a word at " + std::to_string(*word)});
-  }
-  state_.table.sock_protocol_bytes = 2;
-  return Unit{};
-}
-
 Result<> SockFields::store() {
   offsets_table& table = state_.table;
   const std::pair<const Candidates*, uint32_t*> fields[] = {
@@ -124,7 +103,11 @@ Result<> SockFields::store() {
     if (auto stored = v6_daddr_.store(&table.sock_v6_daddr); !stored) return stored;
     if (auto stored = v6_rcv_saddr_.store(&table.sock_v6_rcv_saddr); !stored) return stored;
   }
-  return store_protocol();
+  auto protocol = protocol_field(protocol_byte_, protocol_word_);
+  if (!protocol) return protocol.error();
+  table.sock_protocol = protocol->offset;
+  table.sock_protocol_bytes = protocol->bytes;
+  return Unit{};
 }
 
 uint16_t protocol_of(int type) { return type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP; }
@@ -328,6 +311,18 @@ Result<> compare_ipv6(SockFields& fields) {
 
 }  // namespace
 
+Result<ProtocolField> protocol_field(const Candidates& byte, const Candidates& word) {
+  auto byte_at = byte.only();
+  if (!byte_at) return byte_at.error();
+  if (word.offsets().empty()) return ProtocolField{*byte_at, 1};
+  auto word_at = word.only();
+  if (!word_at) return word_at.error();
+  if (*word_at == *byte_at) return ProtocolField{*word_at, 2};
+  return field_error("sock.sk_protocol",
+                     {ENOENT, "as a byte it is at " + std::to_string(*byte_at) + ", as a word at " +
+                                  std::to_string(*word_at)});
+}
+
 Result<> find_sock_fields(SearchState& state) {
   SockFields fields(state);
   for (int i = 0; i < 2; i++) {
@@ -350,7 +345,7 @@ Result<> find_sock_fields(SearchState& state) {
   if (state.has_ipv6) {
     if (auto done = compare_ipv6(fields); !done)
       return field_error("sock.skc_v6_daddr, skc_v6_rcv_saddr", done.error());
-  } else if (state.log) {
+  } else {
     state.log(LogLevel::kInfo, "offset search: this kernel has no IPv6, its offsets stay 0");
   }
   return fields.store();

@@ -12,6 +12,8 @@
 
 namespace ebpf::search {
 
+class Candidates;
+
 struct SearchState {
   KernelReader& reader;
   const LogSink& log;
@@ -39,6 +41,15 @@ Result<> find_sequence_numbers(SearchState& state);
 // On every CPU that the thread may use: a socket is read through the whole table, and must
 // show what the system calls say. Returns the number of CPUs.
 Result<uint32_t> check_every_cpu(SearchState& state);
+
+// sk_protocol and its size, from the offsets at which the known protocols stand as a byte,
+// and as 16 bits. Before Linux 5.6 it is a bit field of 8 directly before sk_type, which
+// makes 16 bits something else; since then it is 16 bits with a zero in the upper half.
+struct ProtocolField {
+  uint32_t offset;
+  uint32_t bytes;
+};
+Result<ProtocolField> protocol_field(const Candidates& byte, const Candidates& word);
 
 // Through what was found so far: the struct file, socket, sock of a descriptor.
 Result<uint64_t> file_of(SearchState& state, int fd);

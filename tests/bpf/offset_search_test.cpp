@@ -37,8 +37,6 @@
 namespace ebpf {
 namespace {
 
-using std::chrono::steady_clock;
-
 constexpr uint32_t kWords = OFFSETS_TABLE_ENTRIES;
 
 uint32_t word_of(const offsets_table& table, uint32_t i) {
@@ -120,17 +118,25 @@ TEST_F(OffsetSearch, FindsWhatBtfSays) {
   EXPECT_GE(searched->cpus_checked, 1u);
 }
 
+// CPU time, because a busy machine may keep us waiting.
+double cpu_seconds() {
+  rusage used;
+  getrusage(RUSAGE_SELF, &used);
+  auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
 TEST_F(OffsetSearch, FindsTheSameEveryTimeAndInWellUnderASecond) {
-  std::vector<double> seconds;
-  for (int i = 0; i < 20; i++) {
-    auto start = steady_clock::now();
+  constexpr int kRuns = 20;
+  double start = cpu_seconds();
+  for (int i = 0; i < kRuns; i++) {
     auto searched = search_offsets(nullptr);
-    seconds.push_back(std::chrono::duration<double>(steady_clock::now() - start).count());
     ASSERT_TRUE(searched) << "run " << i << ": " << searched.error().message;
     expect_equal(searched->table, btf_);
   }
-  std::sort(seconds.begin(), seconds.end());
-  EXPECT_LT(seconds[seconds.size() / 2], 0.5);
+  EXPECT_LT((cpu_seconds() - start) / kRuns, 0.3);
 }
 
 TEST_F(OffsetSearch, EveryRowHasItsNameAndSource) {
@@ -180,9 +186,18 @@ std::vector<uint32_t> search_programs() {
   return found;
 }
 
+// Within three seconds: a joined thread is still on its way out of the kernel for a moment,
+// and programs are freed with a delay.
+bool soon(const std::function<bool()>& holds) {
+  for (int i = 0; i < 300 && !holds(); i++)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  return holds();
+}
+
 TEST_F(OffsetSearch, LeavesNothingBehind) {
   auto descriptors = entries_of("/proc/self/fd");
   auto threads = entries_of("/proc/self/task");
+  auto programs = search_programs();
   for (bool succeeds : {true, false}) {
     rlimit before;
     ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -192,12 +207,10 @@ TEST_F(OffsetSearch, LeavesNothingBehind) {
     ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
     EXPECT_EQ(searched.has_value(), succeeds);
     EXPECT_EQ(entries_of("/proc/self/fd"), descriptors);
-    EXPECT_EQ(entries_of("/proc/self/task"), threads);
+    EXPECT_TRUE(soon([&] { return entries_of("/proc/self/task") == threads; }));
   }
-  // The kernel frees programs with a delay.
-  for (int i = 0; i < 300 && !search_programs().empty(); i++)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_TRUE(search_programs().empty());
+  // Other tests may search at the same time; their programs come and go, too.
+  EXPECT_TRUE(soon([&] { return search_programs().size() <= programs.size(); }));
 }
 
 TEST_F(OffsetSearch, IsNotDisturbedByABusyProcessWithManyDescriptors) {
