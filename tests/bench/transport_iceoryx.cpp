@@ -2,7 +2,6 @@
 // iceoryx: untyped publisher and subscribers, zero copy, a publish per record (it has no
 // bursts). Its daemon, RouDi, runs as a child of the bench for as long as it is needed.
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -11,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 
 #include "iceoryx_posh/popo/untyped_publisher.hpp"
 #include "iceoryx_posh/popo/untyped_subscriber.hpp"
@@ -41,16 +41,17 @@ bool write_config(const std::string& path) {
   return static_cast<bool>(file.flush());
 }
 
-bool says_ready(int fd, std::string& said) {
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// What it says goes to a file: it may go on talking for as long as it lives.
+bool says_ready(const std::string& log) {
   const uint64_t until = now_ns() + kStartTimeoutNs;
-  while (now_ns() < until) {
-    pollfd wait{fd, POLLIN, 0};
-    if (poll(&wait, 1, 100) <= 0) continue;
-    char text[512];
-    const ssize_t got = read(fd, text, sizeof text);
-    if (got <= 0) return false;
-    said.append(text, static_cast<size_t>(got));
-    if (said.find("RouDi is ready") != std::string::npos) return true;
+  while (now_ns() < until && waitpid(roudi_pid, nullptr, WNOHANG) == 0) {
+    if (text_of(log).find("RouDi is ready") != std::string::npos) return true;
+    sleep_us(10'000);
   }
   return false;
 }
@@ -58,29 +59,26 @@ bool says_ready(int fd, std::string& said) {
 Result<> start_roudi(const std::string& directory) {
   if (roudi_pid > 0) return Unit{};
   const std::string config = directory + "/roudi.toml";
+  const std::string log = directory + "/roudi.log";
   if (!write_config(config)) return errno_error("cannot write " + config);
-  int fds[2];
-  if (pipe2(fds, O_CLOEXEC) != 0) return errno_error("pipe");
-  const UniqueFd reading(fds[0]);
-  UniqueFd writing(fds[1]);
+  const UniqueFd output(open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!output) return errno_error("cannot write " + log);
   const pid_t child = fork();
   if (child < 0) return errno_error("fork");
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    dup2(writing.get(), STDOUT_FILENO);
-    dup2(writing.get(), STDERR_FILENO);
+    dup2(output.get(), STDOUT_FILENO);
+    dup2(output.get(), STDERR_FILENO);
     execlp("iox-roudi", "iox-roudi", "-c", config.c_str(), nullptr);
     _exit(127);
   }
-  writing.reset();
   roudi_pid = child;
-  std::string said;
-  if (says_ready(reading.get(), said)) return Unit{};
+  if (says_ready(log)) return Unit{};
   end_iceoryx();
+  std::string said = text_of(log);
   while (!said.empty() && said.back() == '\n') said.pop_back();
-  const size_t line = said.rfind('\n');
   return Error{EIO, "iox-roudi (package iceoryx) does not start: " +
-                        (line == std::string::npos ? said : said.substr(line + 1))};
+                        said.substr(said.rfind('\n') + 1)};
 }
 
 // ---- both ends --------------------------------------------------------------------------

@@ -14,7 +14,7 @@
 namespace ebpf::bench {
 namespace {
 
-constexpr uint32_t kSpinUs = 1'000'000;
+constexpr uint32_t kSpinUs = 5000;  // longer than any pause of the producer
 constexpr uint64_t kAttachTimeoutNs = 5'000'000'000;
 
 class RingChannelWriter : public Writer {
