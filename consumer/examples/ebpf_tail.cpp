@@ -100,13 +100,22 @@ void on_gap(const ebpf_gap* gap, uint32_t lane, void* user) {
   static_cast<Printer*>(user)->gap(*gap, lane);
 }
 
+bool all_digits(const std::string& text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+// CLI11 would take -1 for the largest number there is.
+std::string check_count(const std::string& text) {
+  const bool zero = text.find_first_not_of('0') == std::string::npos;
+  return all_digits(text) && !zero ? "" : "\"" + text + "\" is no whole number from 1 on";
+}
+
 // "0,2,5" as a bit mask.
 uint64_t parse_lanes(const std::string& list) {
   uint64_t mask = 0;
   for (const std::string& item : CLI::detail::split(list, ',')) {
     uint64_t lane = 0;
-    const bool digits = !item.empty() && item.find_first_not_of("0123456789") == std::string::npos;
-    if (!digits || !CLI::detail::lexical_cast(item, lane) || lane >= EBPF_LANES_MAX) {
+    if (!all_digits(item) || !CLI::detail::lexical_cast(item, lane) || lane >= EBPF_LANES_MAX) {
       throw CLI::ValidationError("--lanes", "\"" + item + "\" is no lane, expected 0 to " +
                                                 std::to_string(EBPF_LANES_MAX - 1) +
                                                 ", several as 0,2,5");
@@ -121,7 +130,7 @@ void declare_options(CLI::App& app, Options& options) {
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   app.add_option("--count", options.count, "End after so many records")
-      ->check(CLI::Range(uint64_t{1}, UINT64_MAX).description("[at least 1]"));
+      ->check(CLI::Validator(check_count, "[at least 1]"));
   app.add_option("--socket", options.socket_path,
                  "Socket of the producer (default: $EBPF_SOCKET or the usual place)");
   app.add_option("--from", options.from, "tail: new records only; oldest: what the ring holds too")
