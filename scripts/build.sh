@@ -22,10 +22,6 @@ if ! cmake -S . -B build -G Ninja "${options[@]}" >build/configure.log 2>&1; the
   cat build/configure.log >&2
   exit 1
 fi
-cmake --build build
-
-if [ -z "$native" ]; then
-  LIBEBPF_LIB_DIR=$PWD/build/lib cargo build --quiet --release --offline \
-    --manifest-path rust/Cargo.toml --target-dir build/rust
-  install -m 755 build/rust/release/ebpf-tail-rs build/bin/ebpf-tail-rs
-fi
+targets=(all)
+[ -n "$native" ] || targets+=(rust_sample)
+cmake --build build --target "${targets[@]}"

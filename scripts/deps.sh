@@ -5,8 +5,8 @@
 set -euo pipefail
 
 # native: C and C++ programs, demo. build: native and Rust. test, vm, lint: what each needs on top.
-native=(build-essential cmake ninja-build clang-14 llvm-14 libbpf-dev libelf-dev zlib1g-dev
-        libboost-dev libcli11-dev libspdlog-dev nlohmann-json3-dev libgtest-dev
+native=(build-essential cmake ninja-build pkg-config clang-14 llvm-14 libbpf-dev libelf-dev
+        zlib1g-dev libboost-dev libcli11-dev libspdlog-dev nlohmann-json3-dev libgtest-dev
         python3 procps iproute2)
 rust=(rustc cargo)
 test=(nginx-light curl bind9-dnsutils dnsmasq-base bpftool)

@@ -48,8 +48,8 @@ step clang-tidy tidy
 step shellcheck shellcheck "${scripts[@]}"
 if [ -f rust/Cargo.toml ]; then
   step 'cargo fmt' cargo fmt --all --check --manifest-path rust/Cargo.toml
-  step 'cargo clippy' env LIBEBPF_LIB_DIR="$PWD/build/lib" cargo clippy --quiet --offline \
-    --all-targets --manifest-path rust/Cargo.toml --target-dir build/rust -- -D warnings
+  step 'cargo clippy' env LIBEBPF_LIB_DIR="$PWD/build/lib" CARGO_TARGET_DIR="$PWD/build/rust" cargo clippy --quiet --offline \
+    --all-targets --manifest-path rust/Cargo.toml -- -D warnings
 fi
 
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -9,9 +9,9 @@ from lib import check, check_equal, main, program, wait_until
 from smoke_check import check_smoke
 from smoke_test import check_complete
 
-EXCHANGES = 400
+EXCHANGES = 300
 # Room for all of it in one CPU's perf buffer: this is about agents, not about a busy machine.
-PERF_PAGES = "4096"
+PERF_PAGES = "2048"
 
 
 def start_smoke(exchanges):
@@ -24,12 +24,12 @@ def killing_one_agent_leaves_the_others_stream_complete(bench):
     killed = bench.agent("c++")
     agent = bench.agent("rust")
     traffic = start_smoke(EXCHANGES)
-    wait_until(lambda: killed.stdout().count("\n") > 100, 10, "the agent to be killed prints")
+    wait_until(lambda: len(killed.lines()) > 100, 10, "the agent to be killed prints")
     check(traffic.poll() is None, "the traffic goes on while the agent is killed")
     check_equal(killed.stop(signal.SIGKILL), -signal.SIGKILL, "end of the killed agent")
     report = json.loads(traffic.communicate(timeout=60)[0])
     check_complete(bench, agent, report)
-    check(killed.stdout().count("\n") < 4 * EXCHANGES * len(report["flows"]),
+    check(len(killed.lines()) < 4 * EXCHANGES * len(report["flows"]),
           "the killed agent died in the middle of the stream")
 
 
@@ -42,11 +42,19 @@ def a_stopped_agent_costs_another_nothing(bench):
     check_complete(bench, agent, report)
     stopped.send_signal(signal.SIGCONT)
     wanted = 4 * EXCHANGES * len(report["flows"])
-    wait_until(lambda: stopped.stdout().count("\n") >= wanted, 20, "the stopped one catches up")
+    wait_until(lambda: len(stopped.lines()) >= wanted or stopped.gaps(), 30,
+               "the stopped one catches up")
     stopped.finish()
-    pids = (report["client_pid"], report["server_pid"])
-    late = [record for record in stopped.records() if record["process_id"] in pids]
-    check_equal(check_smoke(report, late)[0][:5], [], "what the stopped agent read later")
+    # Where it was lapped, by other traffic of this machine, it is told how much it lost.
+    numbers = dict(reversed(part.split(" ", 1)) for part in
+                   stopped.stderr().strip().split(": ")[-1].split(", ") if "re-" not in part)
+    counts = {name: int(number) for name, number in numbers.items()}
+    check_equal(counts["published"], counts["delivered"] + counts["lost"] + counts["unread"],
+                "published = delivered + lost + unread")
+    if not stopped.gaps():
+        pids = (report["client_pid"], report["server_pid"])
+        late = [record for record in stopped.records() if record["process_id"] in pids]
+        check_equal(check_smoke(report, late)[0][:5], [], "what the stopped agent read later")
 
 
 def count_ends_an_agent(bench):

@@ -5,6 +5,7 @@ A test is a function that gets a Bench and raises when something does not hold. 
 in a directory of its own, on sockets and ports of its own, and is gone afterwards.
 """
 
+import ctypes
 import glob
 import json
 import os
@@ -72,6 +73,15 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
+_libc = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent():
+    """In a child: a test that is killed (by ctest's time-out) leaves no program behind."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Process:
     """A program that runs, with what it prints in files."""
 
@@ -80,7 +90,8 @@ class Process:
         self.stdout_path = os.path.join(folder, f"{name}.out")
         self.stderr_path = os.path.join(folder, f"{name}.err")
         with open(self.stdout_path, "wb") as out, open(self.stderr_path, "wb") as err:
-            self.popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self.popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                          preexec_fn=die_with_parent)
 
     @property
     def pid(self):
@@ -116,11 +127,20 @@ class Process:
 class Agent(Process):
     """One of the two sample agents, printing JSON."""
 
+    def __init__(self, name, command, folder):
+        super().__init__(name, command, folder)
+        self._lines = []
+        self._offset = 0
+
     def lines(self):
         """Every whole line that it printed so far, parsed."""
-        text = self.stdout()
-        whole = text[:text.rfind("\n") + 1]
-        return [json.loads(line) for line in whole.splitlines()]
+        with open(self.stdout_path, "rb") as file:
+            file.seek(self._offset)
+            fresh = file.read()
+        whole = fresh[:fresh.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        self._lines += [json.loads(line) for line in whole.splitlines()]
+        return self._lines
 
     def records(self):
         return [line for line in self.lines() if "gap" not in line]
@@ -300,6 +320,7 @@ def brief(record):
 def main(*tests):
     """Runs the tests of one script; ends with 77 where one has to be skipped."""
     sys.stdout.reconfigure(line_buffering=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if os.geteuid() != 0:
         print("SKIP: needs root")
         sys.exit(77)

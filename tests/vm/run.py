@@ -168,11 +168,13 @@ def json_lines(lines):
     return parsed, broken
 
 
-def judge(sections, codes):
+def judge(lines, sections, codes):
     """Prints the outcome; gives whether everything is as it must be."""
     facts = dict(line.split("=", 1) for line in sections.get("kernel", []) if "=" in line)
     if not facts:
-        print("vm: the kernel never came as far as our first program")
+        reached = any(line.startswith("@@ step") for line in lines)
+        print("vm: it did not come as far as starting the producer" if reached else
+              "vm: the kernel never came as far as our first program")
         return False
     print(f"\nvm: Linux {facts.get('release')}, {facts.get('cpus')} CPUs, "
           f"BTF: {facts.get('btf')}")
@@ -237,7 +239,7 @@ def main():
         print(f"vm: booting {kernel}", flush=True)
         started = time.monotonic()
         lines = boot(kernel, initramfs, options.timeout, options.append)
-        good = judge(*parse(lines))
+        good = judge(lines, *parse(lines))
         print(f"vm: {time.monotonic() - started:.0f} s")
     finally:
         if os.path.exists(initramfs):
