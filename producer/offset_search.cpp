@@ -4,15 +4,12 @@
 #include <sched.h>
 #include <signal.h>
 
-#include <cstdio>
-#include <cstring>
 #include <string>
 #include <system_error>
 #include <thread>
 
 #include "producer/offset_search_candidates.h"
 #include "producer/offset_search_steps.h"
-#include "producer/offsets_btf.h"
 
 namespace ebpf {
 namespace {
@@ -56,19 +53,6 @@ Result<SearchedOffsets> search_offsets(const LogSink& log) {
         "offsets found by search, the same on " + std::to_string(result->cpus_checked) + " CPUs");
   }
   return result;
-}
-
-std::vector<ebpf_offset_entry> offset_entries(const SearchedOffsets& searched) {
-  uint32_t values[OFFSETS_TABLE_ENTRIES];
-  static_assert(sizeof(values) == sizeof(searched.table));
-  std::memcpy(values, &searched.table, sizeof(values));
-  std::vector<ebpf_offset_entry> entries(OFFSETS_TABLE_ENTRIES);
-  for (size_t i = 0; i < entries.size(); i++) {
-    std::snprintf(entries[i].name, sizeof(entries[i].name), "%s", offset_names()[i]);
-    entries[i].offset = values[i];
-    entries[i].source = EBPF_OFFSETS_SEARCH;
-  }
-  return entries;
 }
 
 }  // namespace ebpf

@@ -5,10 +5,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "bpf/kernel_abi.h"
-#include "libebpf/control.h"
 #include "libebpf/detail/result.h"
 #include "producer/log.h"
 
@@ -28,8 +26,5 @@ struct SearchedOffsets {
 // loopback interface, and some hundred descriptors (RLIMIT_NOFILE). Blocks until it is
 // done; nothing of it stays behind, and no other thread or process is touched.
 Result<SearchedOffsets> search_offsets(const LogSink& log);
-
-// The same, row by row, as `ebpfctl` shows it; source is EBPF_OFFSETS_SEARCH.
-std::vector<ebpf_offset_entry> offset_entries(const SearchedOffsets& searched);
 
 }  // namespace ebpf

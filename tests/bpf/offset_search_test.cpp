@@ -139,18 +139,6 @@ TEST_F(OffsetSearch, FindsTheSameEveryTimeAndInWellUnderASecond) {
   EXPECT_LT((cpu_seconds() - start) / kRuns, 0.3);
 }
 
-TEST_F(OffsetSearch, EveryRowHasItsNameAndSource) {
-  auto searched = search_offsets(nullptr);
-  ASSERT_TRUE(searched) << searched.error().message;
-  auto entries = offset_entries(*searched);
-  ASSERT_EQ(entries.size(), kWords);
-  for (uint32_t i = 0; i < kWords; i++) {
-    EXPECT_STREQ(entries[i].name, offset_names()[i]);
-    EXPECT_EQ(entries[i].offset, word_of(btf_, i)) << entries[i].name;
-    EXPECT_EQ(entries[i].source, EBPF_OFFSETS_SEARCH);
-  }
-}
-
 TEST_F(OffsetSearch, ChecksEveryCpuThatItMayUse) {
   cpu_set_t allowed;
   ASSERT_EQ(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
