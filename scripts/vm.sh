@@ -5,7 +5,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/deps.sh native vm
+if ! scripts/deps.sh native vm; then
+  echo 'SKIP: the packages that the virtual machine needs cannot be had'
+  exit 77
+fi
 mkdir -p build-vm
 if ! { cmake --preset vm &&
        cmake --build build-vm --target ebpf-producer ebpf-tail ebpfctl ebpf-traffic; } \
