@@ -208,6 +208,7 @@ class Stage {
 
   // A consumer that the producer waits for: it must get everything.
   Process witness(size_t report) {
+    board->reports[report].next_seq = options_.initial_seq;
     board->reports[report].follow = 1;
     return consumer(report, EBPF_FROM_OLDEST);
   }
