@@ -241,9 +241,9 @@ class RingWriter::Impl {
 
 Result<std::unique_ptr<RingWriter>> RingWriter::create(const RingOptions& options,
                                                        ConsumerSlots& slots) {
-  if (auto checked = check_slots(options, slots); !checked) return checked.error();
   auto plan = plan_ring(options);
   if (!plan) return plan.error();
+  if (auto checked = check_slots(options, slots); !checked) return checked.error();
 
   auto memory = RingMemory::create("libebpf-ring", plan->total_bytes, 0400);
   if (!memory) return memory.error();
