@@ -108,6 +108,10 @@ Result<> check_tracefs() {
     if (access(place, R_OK | X_OK) == 0) return Unit{};
     if (errno != ENOENT) code = errno;
   }
+  if (code == EACCES) {
+    return errno_error("may not look into tracefs (run as root, or grant CAP_DAC_READ_SEARCH)",
+                       code);
+  }
   return errno_error(
       "no system call tracepoints in /sys/kernel/tracing nor /sys/kernel/debug/tracing "
       "(mount -t tracefs tracefs /sys/kernel/tracing; needs CONFIG_FTRACE_SYSCALLS)",

@@ -83,8 +83,8 @@ Result<> size_map(bpf_object* object, const char* name, uint32_t entries, uint32
 /*
  * The two big maps. Preallocated elements are the safe choice in tracing programs, and on
  * 5.7 to 6.0 the kernel warns (with a stack trace) of anything else; with the default sizes
- * they cost about 110 MB and 0.1 s. From 6.1 on, BPF has an allocator of its own that may
- * be used anywhere: then memory is taken as sockets come.
+ * they cost 120 MB and 0.3 s. From 6.1 on, BPF has an allocator of its own that may
+ * be used anywhere: then it is 30 MB for the buckets, and the rest as sockets come.
  */
 Result<> size_maps(bpf_object* object, const LoadRequest& request) {
   const TracerOptions& options = *request.options;
@@ -155,7 +155,7 @@ Result<> load(const BpfObject& object, const LoadRequest& request, LibbpfLog& li
       error.message += "; " + why;
     }
     if (const std::string words = libbpf_log.last_words(); !words.empty()) {
-      error.message += "; libbpf: " + words;
+      error.message += "; " + words;
     }
     return error;
   }

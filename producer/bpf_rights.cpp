@@ -88,6 +88,9 @@ std::string explain_refusal(int code) {
 }
 
 Result<> check_bpf_rights() {
+  if (!missing_capabilities().empty()) {
+    return errno_error("may not use BPF; " + explain_refusal(EPERM), EPERM);
+  }
   const int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, nullptr, 4, 8, 1, nullptr);
   if (fd >= 0) {
     close(fd);

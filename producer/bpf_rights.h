@@ -16,7 +16,8 @@ int kernel_version();
 // is fine where it is not needed; the log says so.
 void raise_memlock_limit(const LogSink& log);
 
-// Makes the smallest map there is. The error names what is missing.
+// Looks at the capabilities, and makes the smallest map there is. The error names what is
+// missing.
 Result<> check_bpf_rights();
 
 // What may explain that the kernel refused with `code`: missing capabilities, lockdown;
