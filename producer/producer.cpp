@@ -61,6 +61,11 @@ bool Producer::open_ring(StartError* why) {
     return false;
   }
   writer_ = std::move(*writer);
+  if (!writer_->write_sealed()) {
+    log_(LogLevel::kWarn,
+         "this kernel has no F_SEAL_FUTURE_WRITE (Linux 5.1): a consumer that runs as root or as "
+         "this user could write to the ring");
+  }
   if (!options_.record_path.empty()) {
     auto recorder = TraceRecorder::create(options_.record_path, options_.ring.cap_bytes, log_);
     if (!recorder) {
