@@ -5,10 +5,11 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 KERNEL ?=
+BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build deps test-deps test check demo vm lint format asan tsan tools rust-sample install \
-        clean help
+.PHONY: build deps test-deps test check demo vm bench model lint format asan tsan tools rust-sample \
+        install clean help
 
 build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
 	@scripts/deps.sh build
@@ -39,6 +40,16 @@ check: ## Build, then the unit tests only
 
 vm: ## Trace smoke traffic inside a virtual machine; KERNEL=FILE takes any x86-64 kernel image
 	@scripts/vm.sh $(if $(KERNEL),"$(KERNEL)")
+
+bench: ## Measure the ring beside other transports; BENCH="--quick" and the like are its options
+	@scripts/deps.sh build test bench
+	@scripts/build.sh --tests
+	@build/bin/ring_bench $(BENCH)
+
+model: ## Explore the ring's protocol under the model checker, in depth (hours)
+	@scripts/deps.sh build test
+	@scripts/build.sh --tests
+	@cmake --build build --target model
 
 lint: ## Check formatting and lint: C, C++, Rust, shell (LINT=all: also files that did not change)
 	@scripts/lint.sh

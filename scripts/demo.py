@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 import lib  # noqa: E402
 from smoke_check import check_smoke  # noqa: E402
 
-DATA = os.path.join(HERE, "../tests/data/demo.ebpfrec")
+DATA = os.path.normpath(os.path.join(HERE, "../tests/data/demo.ebpfrec"))
 LINES_SHOWN = 12
 COLUMNS_SHOWN = 180
 # name of an agent: (program, output)

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages of the groups named that are missing; quick when none is.
-#   scripts/deps.sh [native|build|test|vm|lint]...    (default: build)
+#   scripts/deps.sh [native|build|test|vm|lint|bench]...    (default: build)
 set -euo pipefail
 
-# native: C and C++ programs, demo. build: native and Rust. test, vm, lint: what each needs on top.
+# native: C and C++ programs, demo. build: native and Rust. The others: what each
+# needs on top.
 native=(build-essential cmake ninja-build pkg-config clang-14 llvm-14 libbpf-dev libelf-dev
         zlib1g-dev libboost-dev libcli11-dev libspdlog-dev nlohmann-json3-dev libgtest-dev
         python3 procps iproute2)
 rust=(rustc cargo)
-test=(nginx-light curl bind9-dnsutils dnsmasq-base bpftool)
+test=(nginx-light curl bind9-dnsutils dnsmasq-base bpftool relacy-dev)
 vm=(qemu-system-x86 busybox-static)
+bench=(libiceoryx-posh-dev)
 lint=(clang-format-14 clang-tidy-14 shellcheck rustfmt rust-clippy)
 
 # A cargo of the user's own (rustup) serves as well, and brings its own rustfmt and clippy.
@@ -23,10 +25,11 @@ for group in "${@:-build}"; do
     build) wanted+=("${native[@]}"); own_rust || wanted+=("${rust[@]}") ;;
     test) wanted+=("${test[@]}") ;;
     vm) wanted+=("${vm[@]}") ;;
+    bench) wanted+=("${bench[@]}") ;;
     lint)
       own_rust && lint=("${lint[@]/#rust*/}")
       for package in "${lint[@]}"; do [ -z "$package" ] || wanted+=("$package"); done ;;
-    *) echo "deps: '$group' is no group of packages: native, build, test, vm or lint" >&2; exit 2 ;;
+    *) echo "deps: '$group' is no group of packages: native, build, test, vm, lint or bench" >&2; exit 2 ;;
   esac
 done
 
