@@ -127,7 +127,8 @@ Result<> ControlListener::take_lock() {
         ::open(name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
     if (!lock) return errno_error("cannot open lock file " + name);
     struct stat about {};
-    if (fstat(lock.get(), &about) != 0 || !S_ISREG(about.st_mode)) {
+    if (fstat(lock.get(), &about) != 0) return errno_error("cannot examine lock file " + name);
+    if (!S_ISREG(about.st_mode)) {
       return Error{EEXIST, "lock file " + name + " is not a regular file"};
     }
     if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
