@@ -8,8 +8,8 @@ KERNEL ?=
 BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build deps test-deps test check demo vm bench model lint format asan tsan tools rust-sample \
-        install clean help
+.PHONY: build deps test-deps test check demo vm bench fault soak model lint format asan tsan tools \
+        rust-sample install clean help
 
 build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
 	@scripts/deps.sh build
@@ -45,6 +45,16 @@ bench: ## Measure the ring beside other transports; BENCH="--quick" and the like
 	@scripts/deps.sh build test bench
 	@scripts/build.sh --tests
 	@build/bin/ring_bench $(BENCH)
+
+fault: ## Fault tests across processes, N rounds of each (default 10000)
+	@scripts/deps.sh build test
+	@scripts/build.sh --tests
+	@tests/fault/run.sh build rounds $(or $(N),10000)
+
+soak: ## Everything that can go wrong in random order, every account checked; MINUTES=10
+	@scripts/deps.sh build test
+	@scripts/build.sh --tests
+	@tests/fault/run.sh build soak $(or $(MINUTES),10)
 
 model: ## Explore the ring's protocol under the model checker, in depth (hours)
 	@scripts/deps.sh build test
