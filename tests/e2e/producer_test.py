@@ -59,7 +59,7 @@ def check_clean_end(bench, number):
     check_equal(leftovers, [], "files beside the socket")
     if os.access(shutil.which("bpftool") or "/usr/sbin/bpftool", os.X_OK):
         # The kernel frees them a little later, after a grace period.
-        wait_until(lambda: not left_in_kernel(objects), 10, "the kernel frees programs and maps")
+        wait_until(lambda: not left_in_kernel(objects), 30, "the kernel frees programs and maps")
     else:
         print("note: bpftool is not installed; programs and maps were not looked for")
 
