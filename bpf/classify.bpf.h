@@ -23,4 +23,30 @@ EBPF_INLINE int classify(struct scratch* scratch, const struct tracer_config* co
   return result || entry || config->capture_unknown;
 }
 
+/* A receiving call over TCP that brought just a message's length, it seems: kept for the
+ * next one. It counts as not captured until that has come. */
+EBPF_INLINE void hold_header_read(const struct scratch* scratch) {
+  const struct call_state* call = &scratch->call;
+  if (call->moved != HELD_BYTES || call->captured != HELD_BYTES) return;
+  if (call->protocol != EBPF_IPPROTO_TCP || call->direction != SOCK_DIR_RCV) return;
+  uint64_t key = call->sk;
+  struct held_read held = {.inode = call->inode, .bytes = scratch->payload.words[0]};
+  bpf_map_update_elem(&held_map, &key, &held, BPF_ANY);
+}
+
+/* Puts what was held in front of this call, as if one call had brought both; it is to be
+ * gathered again then. Its sequence number follows from the length. */
+EBPF_INLINE int join_header_read(struct call_state* call) {
+  if (call->protocol != EBPF_IPPROTO_TCP || call->direction != SOCK_DIR_RCV) return 0;
+  if (call->held_count || call->kind == CALL_MMSG) return 0;
+  uint64_t key = call->sk;
+  const struct held_read* held = bpf_map_lookup_elem(&held_map, &key);
+  if (!held || held->inode != call->inode) return 0;
+  call->held = held->bytes;
+  call->held_count = HELD_BYTES;
+  call->moved += HELD_BYTES;
+  bpf_map_delete_elem(&held_map, &key);
+  return 1;
+}
+
 #endif

@@ -83,8 +83,9 @@ EBPF_INLINE int gather(struct scratch* scratch, uint32_t cap_bytes) {
   struct call_state* call = &scratch->call;
   int is_readable = 1;
 #pragma unroll
-  for (int i = 0; i < INFER_WINDOW_BYTES / 8; i++) scratch->payload.words[i] = 0;
-  call->captured = 0;
+  for (int i = 1; i < INFER_WINDOW_BYTES / 8; i++) scratch->payload.words[i] = 0;
+  scratch->payload.words[0] = call->held; /* 0 mostly */
+  call->captured = call->held_count;
   if (call->kind >= CALL_MSG) is_readable = open_message(call);
   call->limit = call->moved < cap_bytes ? call->moved : cap_bytes;
   if (call->is_truncating && call->protocol == EBPF_IPPROTO_TCP) call->limit = 0;

@@ -40,12 +40,14 @@ struct call_state {
   uint64_t name_len_at; /* recvfrom: where user memory holds the length, or 0 */
   uint64_t message_iov; /* CALL_IOVEC, CALL_MSG, CALL_MMSG: struct iovec* */
   uint64_t message_iov_count;
+  uint64_t held;     /* bytes of an earlier call that this one continues */
   uint64_t inferred; /* what infer.h said */
   uint32_t kind;
   uint32_t direction;
   uint32_t limit;    /* capture at most so many bytes */
   uint32_t captured; /* bytes gathered so far */
-  uint32_t message;  /* CALL_MMSG: index */
+  uint32_t held_count;
+  uint32_t message; /* CALL_MMSG: index */
   uint32_t message_count;
   uint16_t family;
   uint8_t protocol; /* IPPROTO_* */
@@ -156,6 +158,24 @@ struct {
   __uint(value_size, sizeof(uint32_t));
 } events_map SEC(".maps");
 
+/*
+ * Header reads: some programs read the length of a message first, and the message with a
+ * second call. What the first one brought waits here, as long as the socket is not known.
+ * The map forgets by itself what nothing followed.
+ */
+struct held_read {
+  uint64_t inode;
+  uint64_t bytes;
+};
+#define HELD_BYTES 2 /* DNS over TCP */
+
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 4096);
+  __type(key, uint64_t);
+  __type(value, struct held_read);
+} held_map SEC(".maps");
+
 /* Filled by user space with the programs that handle a call, in this order. */
 enum stage { STAGE_GATHER, STAGE_CLASSIFY, STAGE_EMIT, STAGE_COUNT };
 
@@ -179,7 +199,8 @@ EBPF_INLINE struct scratch* this_cpu_scratch(void) {
 
 EBPF_INLINE void count(enum kernel_counter counter) {
   struct counters* counters = LOOKUP_FIRST(counters_map);
-  if (counters) counters->of[counter]++;
+  /* Atomic, because a socket can end in an interrupt in between. */
+  if (counters) __sync_fetch_and_add(&counters->of[counter], 1);
 }
 
 #endif

@@ -14,6 +14,10 @@
  *               registers when the call ends (Linux 4.17).
  *   tracepoint  syscalls/sys_enter_* keeps the arguments until sys_exit_* (Linux 4.14).
  *
+ * close() needs no hook. A TCP socket says itself when it has ended, which dup and fork
+ * cannot confuse; a UDP socket's entry is replaced when its address is used again, which
+ * the inode's number tells. What remains is swept by user space.
+ *
  * Everything returns 0, always: the traced process must not notice.
  */
 #include "bpf/args.bpf.h"
@@ -65,6 +69,8 @@ EBPF_INLINE int begin_call(uint64_t nr, const uint64_t* args, uint64_t ret,
   if (!resolve_socket(call, at, args[0])) return 0;
   call->moved = ret;
   call->behind = 0;
+  call->held = 0;
+  call->held_count = 0;
   call->message = 0;
   call->message_count = 1;
   if (call->kind != CALL_MMSG) return 1;
@@ -97,7 +103,10 @@ EBPF_INLINE void run_classify(void* ctx) {
   if (!config || !scratch) return;
   if (classify(scratch, config)) {
     bpf_tail_call(ctx, &stages_map, STAGE_EMIT);
+  } else if (join_header_read(&scratch->call)) {
+    bpf_tail_call(ctx, &stages_map, STAGE_GATHER);
   } else {
+    hold_header_read(scratch);
     count(COUNTER_UNKNOWN);
     run_next_message(ctx, scratch);
   }

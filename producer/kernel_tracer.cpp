@@ -100,6 +100,7 @@ class KernelTracer::Impl {
 };
 
 Result<> KernelTracer::Impl::open() {
+  LibbpfLog(log_).clear();  // from here on libbpf prints to nobody but a LibbpfLog
   raise_memlock_limit(log_);
   if (auto allowed = check_bpf_rights(); !allowed) return allowed;
   auto offsets = find_offsets(options_, log_);

@@ -28,7 +28,7 @@ const std::set<int> kHelpers = {
 const std::set<bpf_map_type> kMapTypes = {
     BPF_MAP_TYPE_HASH,         BPF_MAP_TYPE_ARRAY,
     BPF_MAP_TYPE_PROG_ARRAY,   BPF_MAP_TYPE_PERF_EVENT_ARRAY,
-    BPF_MAP_TYPE_PERCPU_ARRAY,
+    BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_LRU_HASH,
 };
 
 bool is_jump(const bpf_insn& it) {

@@ -2,11 +2,14 @@
 // What a record says, field by field, with both BPF objects. That the tracepoint back end
 // says the same is checked in same_records_test.cpp.
 #include <arpa/inet.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <thread>
 
 #include "tests/bpf/tracing.h"
 #include "tests/bpf/traffic.h"
@@ -234,6 +237,67 @@ TEST_P(BothObjects, RecognisesDnsOverTcp) {
   for (size_t i = 0; i < events.size(); i++) {
     EXPECT_EQ(events[i].data.l7_protocal_hint, SOCK_DATA_DNS);
     EXPECT_EQ(events[i].data.msg_type, types[i]) << i;
+  }
+}
+
+// Servers read the length first: the bytes of both calls are one record.
+TEST_P(BothObjects, JoinsALengthThatWasReadAlone) {
+  EBPF_OPEN_TRACING(tracing, small_options(GetParam()));
+  const std::string query = with_dns_length(dns_query("example.org"));
+  auto& truth = shared<TcpTruth>();
+  Pair known = connect_tcp(Family::kInet);  // this process, which sends, is not traced
+  Pair noise = connect_tcp(Family::kInet);
+  send_all(known.client, query);
+  send_all(noise.client, std::string("\0\1", 2) + "that is none of the protocols");
+  const auto events = tracing->trace([&] {
+    require(receive(noise.server, 2).size() == 2, "noise");
+    receive(noise.server);
+    truth.client_seq = next_receive_seq(known.server) - static_cast<uint32_t>(query.size());
+    require(receive(known.server, 2).size() == 2, "length");
+    require(receive(known.server).size() == query.size() - 2, "body");
+    return 0;
+  });
+  known.close();
+  noise.close();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].payload, query);
+  EXPECT_EQ(events[0].data.syscall_len, query.size());
+  EXPECT_EQ(events[0].data.msg_type, MSG_REQUEST);
+  EXPECT_EQ(events[0].data.tcp_seq, truth.client_seq);
+}
+
+// While a call waits for room, another thread changes what the call was given. The bytes
+// that the records show are user memory, or none.
+TEST_P(BothObjects, ReadsNoKernelMemoryForAPointerThatChanged) {
+  EBPF_OPEN_TRACING(tracing, small_options(GetParam()));
+  constexpr uint64_t kKernelAddress = 0xffff888000001000;
+  for (const bool is_unmapped : {false, true}) {
+    const auto events = tracing->trace([&] {
+      Pair pair = connect_tcp(Family::kInet);
+      send_all(pair.client, kRequest);
+      std::string big(8 << 20, 'x');
+      auto& iov = shared<iovec>();
+      iov = {big.data(), big.size()};
+      std::thread changer([&] {
+        // With the first byte here, the kernel has taken in the vector, and waits for room.
+        size_t got = 0;
+        while (got <= kRequest.size()) got += receive(pair.server, 64).size();
+        if (is_unmapped) {
+          munmap(&iov, sizeof(iov));
+        } else {
+          iov.iov_base = reinterpret_cast<void*>(kKernelAddress);
+        }
+        while (got < big.size() + kRequest.size()) got += receive(pair.server, 1 << 20).size();
+      });
+      require(writev(pair.client, &iov, 1) == static_cast<ssize_t>(big.size()), "writev");
+      changer.join();
+      return 0;
+    });
+    const auto sent = of_direction(events, SOCK_DIR_SND);
+    ASSERT_EQ(sent.size(), 2u);
+    EXPECT_EQ(sent[1].data.syscall_len, 8u << 20);
+    EXPECT_EQ(sent[1].data.cap_len, 0u);
+    EXPECT_GT(tracing->tracer().counters()[COUNTER_BAD_POINTER], is_unmapped ? 1u : 0u);
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Socket ids, record numbers and trace ids; and the maps behind them.
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "bpf/socket_state.h"
 #include "producer/bpf_rights.h"
 #include "tests/bpf/tracing.h"
 #include "tests/bpf/traffic.h"
@@ -180,10 +182,36 @@ TEST_P(SocketIdentity, CountsCallsThatFoundAMapFull) {
   EXPECT_EQ(without, counters[COUNTER_TRACE_MAP_FULL]);
 }
 
+// Makes every second entry of the socket map with this size look as old as the machine.
+int age_half_of_the_sockets(uint32_t max_entries) {
+  int aged = 0;
+  for (uint32_t id = 0; bpf_map_get_next_id(id, &id) == 0;) {
+    const int fd = bpf_map_get_fd_by_id(id);
+    bpf_map_info info = {};
+    uint32_t size = sizeof(info);
+    if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.max_entries == max_entries &&
+        std::string(info.name) == "socket_map") {
+      uint64_t key;
+      const uint64_t* last = nullptr;
+      for (int n = 0; bpf_map_get_next_key(fd, last, &key) == 0; last = &key, n++) {
+        socket_entry entry;
+        if (n % 2 == 0 || bpf_map_lookup_elem(fd, &key, &entry) != 0) continue;
+        entry.last_use_ns = 1;
+        aged += bpf_map_update_elem(fd, &key, &entry, BPF_EXIST) == 0;
+      }
+    }
+    close(fd);
+  }
+  return aged;
+}
+
 TEST_P(SocketIdentity, SweepRemovesOnlyWhatIsIdle) {
-  EBPF_OPEN_TRACING(tracing, small_options(GetParam()));
+  TracerOptions options = small_options(GetParam());
+  options.max_socket_entries = 4000 + static_cast<uint32_t>(getpid()) % 1000;
+  EBPF_OPEN_TRACING(tracing, options);
+  constexpr int kSockets = 50;
   tracing->run([&] {
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < kSockets; i++) {
       const int client = bound_udp(Family::kInet);  // left open until the end
       Address to = loopback(Family::kInet);
       reinterpret_cast<sockaddr_in*>(&to.storage)->sin_port = htons(9);
@@ -192,9 +220,22 @@ TEST_P(SocketIdentity, SweepRemovesOnlyWhatIsIdle) {
     }
     return 0;
   });
+  KernelTracer& tracer = tracing->tracer();
   // All of them are younger than what counts as idle: any number of walks keeps them.
-  for (int i = 0; i < 20; i++) EXPECT_EQ(tracing->tracer().reclaim_sockets(0, 16), 0u);
-  EXPECT_EQ(tracing->tracer().counters()[COUNTER_SOCKET_DELETED], 0u);
+  for (int i = 0; i < 20; i++) EXPECT_EQ(tracer.reclaim_sockets(0, 16), 0u);
+  EXPECT_EQ(tracer.counters()[COUNTER_SOCKET_DELETED], 0u);
+
+  ASSERT_EQ(age_half_of_the_sockets(options.max_socket_entries), kSockets / 2);
+  uint32_t removed = 0;
+  for (int i = 0; i < 3; i++) removed += tracer.reclaim_sockets(kSockets - 10, 1000);
+  EXPECT_EQ(removed, 10u) << "no more than asked for";
+  for (int i = 0; i < 20; i++) {
+    const uint32_t step = tracer.reclaim_sockets(0, 7);
+    EXPECT_LE(step, 7u);
+    removed += step;
+  }
+  EXPECT_EQ(removed, kSockets / 2u);
+  EXPECT_EQ(tracer.counters()[COUNTER_SOCKET_DELETED], kSockets / 2u);
 }
 
 // Many threads on one socket: numbers without gap or repeat. The floor object has no
