@@ -84,7 +84,7 @@ TEST_P(SocketIdentity, IsNeverReused) {
   // What was closed leaves the map: TCP with its last state, UDP when its address is used
   // again.
   const KernelCounters counters = tracing->tracer().counters();
-  EXPECT_EQ(counters[COUNTER_SOCKET_INSERTED], kUdp + kTcp);
+  EXPECT_GE(counters[COUNTER_SOCKET_INSERTED], kUdp + kTcp);
   EXPECT_GT(counters[COUNTER_SOCKET_DELETED], kUdp / 4 + kTcp);
 }
 
@@ -160,7 +160,7 @@ TEST_P(SocketIdentity, CountsCallsThatFoundAMapFull) {
   options.max_socket_entries = 8;
   options.max_trace_entries = 1;
   EBPF_OPEN_TRACING(tracing, options);
-  const auto events = tracing->trace([&] {
+  tracing->run([&] {
     for (int i = 0; i < 20; i++) {
       Pair pair = connect_tcp(Family::kInet);  // left open
       send_all(pair.client, kRequest);
@@ -170,10 +170,11 @@ TEST_P(SocketIdentity, CountsCallsThatFoundAMapFull) {
     }
     return 0;
   });
+  const auto events = tracing->take(0);
   const KernelCounters counters = tracing->tracer().counters();
   EXPECT_GT(counters[COUNTER_SOCKET_MAP_FULL], 0u);
   EXPECT_EQ(counters[COUNTER_EMITTED], events.size());
-  EXPECT_EQ(counters[COUNTER_EMITTED] + counters[COUNTER_SOCKET_MAP_FULL], 80u);
+  EXPECT_GE(counters[COUNTER_EMITTED] + counters[COUNTER_SOCKET_MAP_FULL], 80u);
   EXPECT_GT(counters[COUNTER_TRACE_MAP_FULL], 0u);
   uint64_t without = 0;
   for (const Event& event : of_direction(events, SOCK_DIR_RCV)) {
