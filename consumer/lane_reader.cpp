@@ -38,31 +38,21 @@ LaneReader::LaneReader(const RingView& view, uint32_t lane, ebpf_control_page* p
 
 Result<> LaneReader::join_tail() {
   for (int tries = 0; tries < kJoinTries; ++tries) {
-    const uint64_t head = words_.head().load_acquire();
-    if (head == 0) break;
-    at_.segment = head - 1;
-    if (!pin_segment(words_, shape_, at_)) continue;
-    const uint64_t committed = words_.committed(at_.block).load_acquire();
-    at_.offset = ebpf_committed_bytes(committed);
-    join_seq_ = next_seq_ =
-        words_.first_seq(at_.block).load_relaxed() + ebpf_committed_records(committed);
+    if (!pin_tail(words_, shape_, at_, next_seq_)) continue;
+    join_seq_ = next_seq_;
     return Unit{};
   }
   return join_oldest();
 }
 
 Result<> LaneReader::join_oldest() {
+  if (words_.head().load_acquire() == 0) {
+    join_first();
+    return Unit{};
+  }
   for (int tries = 0; tries < kJoinTries; ++tries) {
-    const uint64_t head = words_.head().load_acquire();
-    if (head == 0) {
-      join_first();
-      return Unit{};
-    }
-    const uint64_t wanted = oldest_segment(head, shape_.window_segments) + tries;
-    at_.segment = wanted < head ? wanted : head - 1;
-    at_.offset = 0;
-    if (!pin_segment(words_, shape_, at_)) continue;
-    join_seq_ = next_seq_ = words_.first_seq(at_.block).load_relaxed();
+    if (!pin_oldest(words_, shape_, at_, tries, next_seq_)) continue;
+    join_seq_ = next_seq_;
     return Unit{};
   }
   return Error{EBADMSG, "lane " + std::to_string(shape_.lane) + " of the ring has no live segment"};
@@ -108,12 +98,8 @@ uint32_t LaneReader::read(uint32_t budget, Sink& sink) {
     budget -= used;
     if (!at_.pinned) continue;  // skipped, or taken away
     const bool at_end = at_.offset == bytes;
-    if (at_end && (committed & EBPF_COMMITTED_SEALED) != 0 &&
-        words_.head().load_acquire() > at_.segment + 1) {
-      ++at_.segment;
-      at_.offset = 0;
-      at_.pinned = false;  // by name only: the exchange for the next one releases it
-    } else if (at_end || used == 0) {
+    if (at_end && leave_segment(words_, at_, committed)) continue;
+    if (at_end || used == 0) {
       dry_ = true;  // at the end, or at the end of what an orphan may read
       break;
     }

@@ -74,6 +74,47 @@ inline uint64_t lapped_target(uint64_t head, uint32_t window_segments) {
   return target < head ? target : head - 1;
 }
 
+// A first position: what the newest segment has not yet committed. False: retired just
+// now, try again. `next_seq` is that of the data record that comes next.
+template <class Words>
+bool pin_tail(Words& words, const LaneShape& shape, LanePosition& at, uint64_t& next_seq) {
+  const uint64_t head = words.head().load_acquire();
+  if (head == 0) return false;
+  at.segment = head - 1;
+  if (!pin_segment(words, shape, at)) return false;
+  const uint64_t committed = words.committed(at.block).load_acquire();
+  at.offset = ebpf_committed_bytes(committed);
+  next_seq = words.first_seq(at.block).load_relaxed() + ebpf_committed_records(committed);
+  return true;
+}
+
+// A first position: the oldest segment but `skip`, as far as there are so many.
+template <class Words>
+bool pin_oldest(Words& words, const LaneShape& shape, LanePosition& at, uint64_t skip,
+                uint64_t& next_seq) {
+  const uint64_t head = words.head().load_acquire();
+  if (head == 0) return false;
+  const uint64_t wanted = oldest_segment(head, shape.window_segments) + skip;
+  at.segment = wanted < head ? wanted : head - 1;
+  at.offset = 0;
+  if (!pin_segment(words, shape, at)) return false;
+  next_seq = words.first_seq(at.block).load_relaxed();
+  return true;
+}
+
+// At the end of what is committed: goes on to the next segment, if this one gets no more
+// records and there is a next one. The pin stays where it is until the next is exchanged
+// for it.
+template <class Words>
+bool leave_segment(Words& words, LanePosition& at, uint64_t committed) {
+  if ((committed & EBPF_COMMITTED_SEALED) == 0) return false;
+  if (words.head().load_acquire() <= at.segment + 1) return false;
+  ++at.segment;
+  at.offset = 0;
+  at.pinned = false;
+  return true;
+}
+
 enum class Seek { kPinned, kNothingYet, kTryAgain };
 
 // Pins the segment at which `at` stands, or, when that one is gone, the one to go on with;

@@ -15,7 +15,6 @@
 
 #include "libebpf/control.h"
 #include "producer/ring_memory.h"
-#include "producer/shm_atomics.h"
 
 namespace ebpf {
 namespace {
@@ -117,9 +116,8 @@ Result<ConsumerSlots::Attached> ConsumerSlots::attach(int socket, const Consumer
   fresh->info = info;
   fresh->info.id = last_id_;
   Attached attached{last_id_, fresh->memory.take_fd()};
-  // Before the consumer gets the page: its first pin comes later than this in the one
-  // order of seq_cst operations, so no scan that matters to it misses the slot.
-  slot->current.store(fresh.get(), std::memory_order_seq_cst);
+  Words words(*this);
+  enter_slot(words, static_cast<uint32_t>(slot - slots_.get()), fresh.get());
   slot->owned = std::move(fresh);
   count_.store(count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   return attached;
@@ -133,10 +131,9 @@ uint64_t ConsumerSlots::detach(uint32_t id, const uint64_t* published_seq, uint6
     for (uint32_t lane = 0; lane < lane_count_; ++lane) {
       note_position(*slot.owned, lane, initial_seq, published_seq[lane] - initial_seq);
     }
-    // The drain thread may be using it until it passes the next quiet point: the count
-    // that it has reached is read after the slot is empty.
-    slot.current.store(nullptr, std::memory_order_seq_cst);
-    detached_.push_back({std::move(slot.owned), quiet_points_.load(std::memory_order_seq_cst)});
+    Words words(*this);
+    const uint64_t quiet_points = leave_slot(words, index);
+    detached_.push_back({std::move(slot.owned), quiet_points});
     count_.store(count_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     return left;
   }
@@ -144,7 +141,8 @@ uint64_t ConsumerSlots::detach(uint32_t id, const uint64_t* published_seq, uint6
 }
 
 void ConsumerSlots::collect() {
-  const uint64_t passed = quiet_points_.load(std::memory_order_seq_cst);
+  Words words(*this);
+  const uint64_t passed = quiet_points_passed(words);
   auto free_now = [passed](const Detached& each) { return passed != each.quiet_points; };
   detached_.erase(std::remove_if(detached_.begin(), detached_.end(), free_now), detached_.end());
 }
@@ -198,34 +196,31 @@ uint64_t ConsumerSlots::furthest(uint32_t lane, uint64_t initial_seq, uint64_t p
 
 // ---- drain thread -----------------------------------------------------------------
 
-const ebpf_control_page* ConsumerSlots::page(uint32_t slot) const {
-  const Attachment* attachment = slots_[slot].current.load(std::memory_order_seq_cst);
-  return attachment != nullptr ? attachment->page : nullptr;
+ControlWord ConsumerSlots::Words::pin(Page page, uint32_t lane) {
+  return ControlWord(&page->page->lanes[lane].pin);
 }
+ControlWord ConsumerSlots::Words::sleeping(Page page) { return ControlWord(&page->page->sleeping); }
 
 bool ConsumerSlots::wake_sleepers(uint64_t now_us) {
-  // The consumer stores `sleeping` and then looks at the lanes; we have stored `committed`
-  // and now look at `sleeping`. One of the two must see the other.
-  ShmAtomics::full_barrier();
+  Words words(*this);
   bool pending = false;
-  for (uint32_t slot = 0; slot < max_consumers_; ++slot) {
-    Attachment* attachment = slots_[slot].current.load(std::memory_order_seq_cst);
-    if (attachment != nullptr && !wake(*attachment, now_us)) pending = true;
-  }
+  scan_sleepers(words, [&](Attachment* attachment) {
+    if (!wake(*attachment, now_us)) pending = true;
+  });
   return pending;
 }
 
 // Returns false where a wake-up is due but must wait.
 bool ConsumerSlots::wake(Attachment& attachment, uint64_t now_us) {
-  uint32_t* sleeping = &attachment.page->sleeping;
-  if (!attachment.rang_in_vain && shm_load_seq_cst_u32(sleeping) == EBPF_AWAKE) return true;
+  Words words(*this);
+  if (!attachment.rang_in_vain && !says_it_sleeps(words, &attachment)) return true;
   const bool too_soon =
       now_us >= attachment.last_wake_us && now_us - attachment.last_wake_us < kWakeIntervalUs;
   if (attachment.last_wake_us != 0 && too_soon) return false;
   attachment.last_wake_us = now_us;
 
-  const uint32_t how = shm_exchange_seq_cst_u32(sleeping, EBPF_AWAKE);
-  if (how == EBPF_SLEEPS_ON_FUTEX) wake_futex(sleeping);
+  const uint32_t how = take_announcement(words, &attachment);
+  if (how == EBPF_SLEEPS_ON_FUTEX) wake_futex(&attachment.page->sleeping);
   if (how == EBPF_SLEEPS_ON_DOORBELL || attachment.rang_in_vain) {
     attachment.rang_in_vain = !ring_doorbell(attachment.doorbell.get());
   }
@@ -236,7 +231,8 @@ bool ConsumerSlots::wake(Attachment& attachment, uint64_t now_us) {
 }
 
 void ConsumerSlots::quiet_point() {
-  quiet_points_.store(quiet_points_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+  Words words(*this);
+  pass_quiet_point(words);
 }
 
 }  // namespace ebpf

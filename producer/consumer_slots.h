@@ -14,7 +14,8 @@
 #include "libebpf/detail/result.h"
 #include "libebpf/detail/unique_fd.h"
 #include "libebpf/ring_layout.h"
-#include "libebpf/shm_atomic.h"
+#include "producer/shm_atomics.h"
+#include "producer/slot_protocol.h"
 
 namespace ebpf {
 
@@ -94,7 +95,27 @@ class ConsumerSlots {
     uint64_t quiet_points;  // passed when it was detached
   };
 
-  const ebpf_control_page* page(uint32_t slot) const;
+  // The slots as slot_protocol.h reaches them.
+  class Words {
+   public:
+    using Page = Attachment*;
+    explicit Words(const ConsumerSlots& slots) : slots_(&slots) {}
+    uint32_t slot_count() const { return slots_->max_consumers_; }
+    uint32_t lane_count() const { return slots_->lane_count_; }
+    ThreadWord<Page> current(uint32_t slot) const {
+      return ThreadWord<Page>(slots_->slots_[slot].current);
+    }
+    ThreadWord<uint64_t> quiet_points() const {
+      return ThreadWord<uint64_t>(slots_->quiet_points_);
+    }
+    static ControlWord pin(Page page, uint32_t lane);
+    static ControlWord sleeping(Page page);
+    static void full_barrier() { ShmAtomics::full_barrier(); }
+
+   private:
+    const ConsumerSlots* slots_;
+  };
+
   bool wake(Attachment& attachment, uint64_t now_us);
   Slot* find_free();
   uint64_t unread(const Attachment& attachment, const uint64_t* published_seq,
@@ -106,24 +127,18 @@ class ConsumerSlots {
   uint32_t lane_count_;
   uint64_t epoch_;
   std::unique_ptr<Slot[]> slots_;
-  std::vector<Detached> detached_;                     // control thread
-  std::array<uint64_t, EBPF_LANES_MAX> furthest_{};    // control thread
-  uint32_t last_id_ = 0;                               // control thread
-  alignas(64) std::atomic<uint64_t> quiet_points_{0};  // written by the drain thread
-  std::atomic<uint64_t> wakeups_{0};                   // written by the drain thread
-  alignas(64) std::atomic<uint32_t> count_{0};         // written by the control thread
+  std::vector<Detached> detached_;                             // control thread
+  std::array<uint64_t, EBPF_LANES_MAX> furthest_{};            // control thread
+  uint32_t last_id_ = 0;                                       // control thread
+  alignas(64) mutable std::atomic<uint64_t> quiet_points_{0};  // written by the drain thread
+  std::atomic<uint64_t> wakeups_{0};                           // written by the drain thread
+  alignas(64) std::atomic<uint32_t> count_{0};                 // written by the control thread
 };
 
 template <class Visit>
 void ConsumerSlots::each_pin(Visit&& visit) const {
-  for (uint32_t slot = 0; slot < max_consumers_; ++slot) {
-    const ebpf_control_page* seen = page(slot);
-    if (seen == nullptr) continue;
-    for (uint32_t lane = 0; lane < lane_count_; ++lane) {
-      const uint32_t pin = shm_load_seq_cst_u32(&seen->lanes[lane].pin);
-      if (pin != 0) visit(pin - 1);
-    }
-  }
+  Words words(*this);
+  scan_pins(words, visit);
 }
 
 }  // namespace ebpf

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Atomics of lane_protocol.h for words in shared memory: thin names for shm_atomic.h.
+// The Atomics of lane_protocol.h and the words of slot_protocol.h: thin names for
+// shm_atomic.h and std::atomic.
 #pragma once
 
 #include <atomic>
@@ -25,6 +26,30 @@ struct ShmAtomics {
     std::atomic_thread_fence(std::memory_order_seq_cst);
 #endif
   }
+};
+
+// A word of a control page.
+class ControlWord {
+ public:
+  explicit ControlWord(uint32_t* word) : word_(word) {}
+  uint32_t load_seq_cst() const { return shm_load_seq_cst_u32(word_); }
+  uint32_t exchange_seq_cst(uint32_t v) const { return shm_exchange_seq_cst_u32(word_, v); }
+
+ private:
+  uint32_t* word_;
+};
+
+// A word between two threads of the producer.
+template <class T>
+class ThreadWord {
+ public:
+  explicit ThreadWord(std::atomic<T>& word) : word_(&word) {}
+  T load_relaxed() const { return word_->load(std::memory_order_relaxed); }
+  T load_seq_cst() const { return word_->load(std::memory_order_seq_cst); }
+  void store_seq_cst(T value) const { word_->store(value, std::memory_order_seq_cst); }
+
+ private:
+  std::atomic<T>* word_;
 };
 
 }  // namespace ebpf

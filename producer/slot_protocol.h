@@ -33,15 +33,14 @@ void enter_slot(Slots& slots, uint32_t slot, typename Slots::Page page) {
 }
 
 // Empties the slot. The drain thread may be using the page until it passes the next quiet
-// point: the number of those that it has passed is read after the slot is empty.
+// point. Returns how many it had passed when the slot was empty: once
+// quiet_points_passed() returns anything else, nobody uses the page any more.
 template <class Slots>
 uint64_t leave_slot(Slots& slots, uint32_t slot) {
   slots.current(slot).store_seq_cst(typename Slots::Page{});
   return slots.quiet_points().load_seq_cst();
 }
 
-// Whether the drain thread is done with every page whose leave_slot() returned anything
-// else than this.
 template <class Slots>
 uint64_t quiet_points_passed(Slots& slots) {
   return slots.quiet_points().load_seq_cst();

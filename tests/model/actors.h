@@ -83,16 +83,21 @@ class Writer {
     return pending;
   }
 
-  // As ConsumerSlots::wake(). Time is a matter of luck here.
+  // As ConsumerSlots::wake(). Whether the last wake-up was a moment ago, or the kernel is
+  // out of memory for the doorbell, is a matter of luck here, while `may_defer`.
   bool wake(Page page, bool may_defer) {
-    if (!says_it_sleeps(*slots_, page)) return true;
+    if (!page->rang_in_vain && !says_it_sleeps(*slots_, page)) return true;
     if (page->woken_before && may_defer && rl::rand(2) == 1) return false;
     page->woken_before = true;
     if (trick == Trick::kBellBeforeClearing) page->socket.send();
     const uint32_t how = take_announcement(*slots_, page);
     if (how == EBPF_SLEEPS_ON_FUTEX) page->sleeping.futex_wake();
-    if (how == EBPF_SLEEPS_ON_DOORBELL && trick != Trick::kBellBeforeClearing) page->socket.send();
-    return true;
+    if (how == EBPF_SLEEPS_ON_DOORBELL || page->rang_in_vain) {
+      page->rang_in_vain = may_defer && rl::rand(2) == 1;
+      const bool rung_before = trick == Trick::kBellBeforeClearing;
+      if (!page->rang_in_vain && !rung_before) page->socket.send();
+    }
+    return !page->rang_in_vain;
   }
 
   static inline std::unique_ptr<Protocol> fresh_;
@@ -128,12 +133,8 @@ class Reader {
       if (trick == Trick::kUnpinBeforeReading) words_.pin().store_release(0);
       for (; at_.offset < bytes && delivered < budget; ++delivered) take();
       const bool at_end = at_.offset == bytes;
-      if (at_end && (committed & EBPF_COMMITTED_SEALED) != 0 &&
-          words_.head().load_acquire() > at_.segment + 1) {
-        ++at_.segment;
-        at_.offset = 0;
-        at_.pinned = false;  // by name only: the exchange for the next one releases it
-      } else if (at_end) {
+      if (at_end && leave_segment(words_, at_, committed)) continue;
+      if (at_end) {
         dry_ = true;
         break;
       }
@@ -150,26 +151,18 @@ class Reader {
  private:
   void join_tail() {
     for (int tries = 0; tries < 3; ++tries) {
-      const uint64_t head = words_.head().load_acquire();
-      at_.segment = head - 1;
-      if (!pin_segment(words_, shape_, at_)) continue;
-      const uint64_t committed = words_.committed(at_.block).load_acquire();
-      at_.offset = ebpf_committed_bytes(committed);
-      join_seq_ = next_seq_ =
-          words_.first_seq(at_.block).load_relaxed() + ebpf_committed_records(committed);
+      if (!pin_tail(words_, shape_, at_, next_seq_)) continue;
+      join_seq_ = next_seq_;
       return;
     }
     join_oldest();
   }
 
   void join_oldest() {
-    for (;;) {
-      at_.segment = oldest_segment(words_.head().load_acquire(), S::kWindow);
-      at_.offset = 0;
-      if (pin_segment(words_, shape_, at_)) break;
+    for (int tries = 0; !pin_oldest(words_, shape_, at_, tries, next_seq_); ++tries) {
       rl::yield(1, $);
     }
-    join_seq_ = next_seq_ = words_.first_seq(at_.block).load_relaxed();
+    join_seq_ = next_seq_;
   }
 
   bool enter(bool ended) {
@@ -369,9 +362,8 @@ class Control {
   void detach(uint32_t slot) {
     Detached& left = detached_[detached_count_++];
     left.page = page_of_[slot];
-    const uint64_t too_early = trick == Trick::kQuietPointsReadFirst
-                                   ? quiet_points_passed(*slots_)
-                                   : 0;
+    const uint64_t too_early =
+        trick == Trick::kQuietPointsReadFirst ? quiet_points_passed(*slots_) : 0;
     left.quiet_points = leave_slot(*slots_, slot);
     if (trick == Trick::kQuietPointsReadFirst) left.quiet_points = too_early;
     taken_[slot] = false;

@@ -19,8 +19,8 @@ enum class Op : uint8_t {
 };
 
 inline const char* op_name(Op op) {
-  static const char* const names[] = {"load_relaxed",  "load_acquire",  "load_seq_cst",
-                                      "store_relaxed", "store_release", "store_seq_cst",
+  static const char* const names[] = {"load_relaxed",    "load_acquire",  "load_seq_cst",
+                                      "store_relaxed",   "store_release", "store_seq_cst",
                                       "exchange_seq_cst"};
   return names[static_cast<int>(op)];
 }
@@ -137,7 +137,7 @@ enum class Trick {
   kRetireAfterScan,
   kGenerationAfterHead,
   kDirAfterHead,
-  kResetAfterGeneration,
+  kResetAfterHead,
   kPublishedSeqAfterCommitted,
   kEndedBeforePublish,
   kWakeBeforePublish,
@@ -166,7 +166,7 @@ inline const char* trick_name(Trick trick) {
       "retire-after-scan",
       "generation-after-head",
       "directory-after-head",
-      "reset-after-generation",
+      "reset-after-head",
       "published-seq-after-committed",
       "ended-before-publish",
       "wake-before-publish",

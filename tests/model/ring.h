@@ -68,6 +68,7 @@ struct ControlPage {
   // writes it: a look that is not ordered before the freeing is a data race.
   rl::var<uint64_t> mapped;
   bool woken_before = false;  // drain thread
+  bool rang_in_vain = false;  // drain thread
 
   void init() {
     sleeping.init("sleeping", EBPF_AWAKE);
@@ -211,8 +212,8 @@ class WriterMemory {
         return is(word, "generation") && value != 0;
       case Trick::kDirAfterHead:
         return is(word, "dir");
-      case Trick::kResetAfterGeneration:
-        return is(word, "committed") && value == 0;
+      case Trick::kResetAfterHead:
+        return is(word, "first_seq");
       case Trick::kPublishedSeqAfterCommitted:
         return is(word, "published_seq");
       default:
@@ -224,9 +225,8 @@ class WriterMemory {
     switch (trick) {
       case Trick::kGenerationAfterHead:
       case Trick::kDirAfterHead:
+      case Trick::kResetAfterHead:
         return is(word, "head");
-      case Trick::kResetAfterGeneration:
-        return is(word, "generation");
       case Trick::kPublishedSeqAfterCommitted:
         return is(word, "committed");
       default:
@@ -253,8 +253,7 @@ class WriterMemory {
 template <class S>
 class LaneWords {
  public:
-  LaneWords(Ring<S>& ring, uint32_t lane, ControlPage<S>& page, Fuse& fuse,
-            const LanePosition& at)
+  LaneWords(Ring<S>& ring, uint32_t lane, ControlPage<S>& page, Fuse& fuse, const LanePosition& at)
       : ring_(&ring), page_(&page), fuse_(&fuse), at_(&at), lane_(lane) {}
 
   class Generation {

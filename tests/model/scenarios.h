@@ -24,15 +24,17 @@ struct Scenario : rl::test_suite<Derived, threads> {
   }
   void after() { writer.check_pool(); }
 
-  // `records` on each lane, in turn, published `burst` by burst.
+  // `records` on each lane, in turn, published `burst` by burst; the last burst is left to
+  // who calls.
   void write(uint32_t records, uint32_t burst, bool wake) {
-    for (uint32_t i = 0; i < records; ++i) {
+    for (uint32_t i = 1; i <= records; ++i) {
       for (uint32_t lane = 0; lane < S::kLanes; ++lane) writer.append(lane);
-      const bool last = i + 1 == records;
-      if ((i + 1) % burst != 0 && !last) continue;
-      // As the drain, which comes back soon where a wake-up had to wait.
-      if (writer.flush(wake, true) && last) writer.flush(wake, false);
+      if (i % burst == 0 && i != records) writer.flush(wake, true);
     }
+  }
+  // Publishes the last burst. As the drain, which comes back where a wake-up had to wait.
+  void flush_last() {
+    if (writer.flush(true, true)) writer.flush(true, false);
   }
 
   Ring<S> ring;
@@ -75,7 +77,11 @@ struct Sleeping : Scenario<Sleeping<S, records, burst>, S, 1 + S::kSlots, S::kSl
   }
 
   void thread(unsigned index) {
-    if (index == 0) return this->write(records, burst, true);
+    if (index == 0) {
+      this->write(records, burst, true);
+      this->flush_last();
+      return;
+    }
     Agent<S> agent(this->ring, this->slots.pages[index - 1], Fuse{}, Join::kFirst);
     agent.read_and_sleep(index == 1 ? Sleep::kFutex : Sleep::kDoorbell, records);
     agent.leave();
@@ -85,8 +91,7 @@ struct Sleeping : Scenario<Sleeping<S, records, burst>, S, 1 + S::kSlots, S::kSl
 // Consumers come while the writer is at work, by way of the control thread, and go: in
 // order, or killed at any step with their pins set. The next one takes the same slot.
 template <class S, uint32_t clients, uint32_t lives, uint32_t records, Sleep how>
-struct Coming
-    : Scenario<Coming<S, clients, lives, records, how>, S, 2 + clients, clients * lives> {
+struct Coming : Scenario<Coming<S, clients, lives, records, how>, S, 2 + clients, clients * lives> {
   using Base = Scenario<Coming, S, 2 + clients, clients * lives>;
 
   void before() {
@@ -96,7 +101,11 @@ struct Coming
   }
 
   void thread(unsigned index) {
-    if (index == 0) return this->write(records, 1, how != Sleep::kNever);
+    if (index == 0) {
+      this->write(records, 1, how != Sleep::kNever);
+      this->flush_last();
+      return;
+    }
     if (index == 1) return serve();
     live(client_[index - 2]);
   }
