@@ -56,8 +56,8 @@ struct Board {
 class SharedBoard {
  public:
   static Result<SharedBoard> create() {
-    void* at = mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                    -1, 0);
+    void* at =
+        mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return errno_error("cannot map memory for results");
     return SharedBoard(new (at) Board);
   }

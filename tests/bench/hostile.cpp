@@ -67,7 +67,8 @@ void be_hostile(const ChannelOptions& options, Board& board) {
   const UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   auto control = join(socket.get(), options.directory + "/producer.sock");
   if (!control) return board.fail(board.failure, control.error().message);
-  void* at = mmap(nullptr, EBPF_CONTROL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, control->get(), 0);
+  void* at =
+      mmap(nullptr, EBPF_CONTROL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, control->get(), 0);
   if (at == MAP_FAILED) return board.fail(board.failure, "hostile consumer: mmap");
   pin_to(Cpu::kLast);
   scribble(static_cast<ebpf_control_page*>(at));

@@ -52,8 +52,7 @@ void run_cell(Cell& cell, const BenchOptions& options) {
     if (each.delivered + each.lost != result->published) ++cell.errors;
   }
   if (!result->first_error.empty()) {
-    std::fprintf(stderr, "ring_bench: %s: %s\n", cell.transport->name,
-                 result->first_error.c_str());
+    std::fprintf(stderr, "ring_bench: %s: %s\n", cell.transport->name, result->first_error.c_str());
   }
 }
 
@@ -79,7 +78,8 @@ Json to_json(const Cell& cell) {
 Json measure_latency(const BenchOptions& options) {
   std::vector<Cell> cells;
   for (const Wait wait : {Wait::kSpin, Wait::kSleep}) {
-    for (const Transport* each : {&kRing, &kIceoryx, &kMessageQueue, &kSeqpacket, &kPipe}) {
+    for (const Transport* each : {&kRing, &kBare, &kIceoryx, &kMessageQueue, &kSeqpacket, &kPipe}) {
+      if (each == &kBare && wait == Wait::kSleep) continue;  // it cannot
       cells.push_back({each, wait, {}, {}, {}});
     }
   }

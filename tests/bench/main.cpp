@@ -93,8 +93,9 @@ int main(int argc, char** argv) {
   ebpf::bench::CommandLine line;
   CLI::App app{"Measures the ring beside what people would otherwise use"};
   app.add_flag("--quick", line.bench.quick, "A few seconds; the figures mean little");
-  auto* rounds = app.add_option("--rounds", line.bench.rounds, "Rounds; medians are taken over them")
-                     ->check(CLI::Range(1, 1000));
+  auto* rounds =
+      app.add_option("--rounds", line.bench.rounds, "Rounds; medians are taken over them")
+          ->check(CLI::Range(1, 1000));
   auto* seconds = app.add_option("--seconds", line.bench.seconds, "Of writing in each run")
                       ->check(CLI::Range(0.001, 60.0));
   app.add_option("--ring-mib", line.ring_mib, "Size of the ring's window")

@@ -145,7 +145,8 @@ bool write_phases(Writer& writer, Board& board, const RunOptions& options) {
   const uint64_t lap = options.channel.ring_bytes / options.channel.record_bytes;
   // Roughly as many records as take the time asked for.
   const double guess_ns = 5 + options.channel.record_bytes * 0.05;
-  const auto records = static_cast<uint64_t>(options.seconds * 1e9 / (2 * options.phases) / guess_ns);
+  const auto records =
+      static_cast<uint64_t>(options.seconds * 1e9 / (2 * options.phases) / guess_ns);
   uint64_t seq = 0;
   bool well = true;
   board.start_ns = now_ns();

@@ -11,8 +11,6 @@
 namespace ebpf::bench {
 namespace {
 
-constexpr const char* kNotBuilt = "not built";
-
 std::string cpu_model() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -52,8 +50,10 @@ void print_throughput(std::FILE* out, const Json& rows) {
 }
 
 void print_latency(std::FILE* out, const Json& rows) {
-  std::fprintf(out, "\nOne-way latency of a 672-byte record, ns (medians over the rounds)\n"
-               "%-14s %-9s %9s %9s %9s %9s\n", "", "reader", "p50", "p99", "p99.9", "samples");
+  std::fprintf(out,
+               "\nOne-way latency of a 672-byte record, ns (medians over the rounds)\n"
+               "%-14s %-9s %9s %9s %9s %9s\n",
+               "", "reader", "p50", "p99", "p99.9", "samples");
   for (const Json& row : rows) {
     std::fprintf(out, "%-14s %-9s", row["transport"].get<std::string>().c_str(),
                  row["reader"].get<std::string>().c_str());
@@ -68,9 +68,10 @@ void print_latency(std::FILE* out, const Json& rows) {
 }
 
 void print_producer_cpu(std::FILE* out, const Json& rows) {
-  std::fprintf(out, "\nThe producer's CPU time per record, ns (median; lowest)\n"
-               "%7s %9s  %-26s %17s %17s %7s\n", "bytes", "consumers", "they are", "ring",
-               "memcpy", "ratio");
+  std::fprintf(out,
+               "\nThe producer's CPU time per record, ns (median; lowest)\n"
+               "%7s %9s  %-26s %17s %17s %7s\n",
+               "bytes", "consumers", "they are", "ring", "memcpy", "ratio");
   for (const Json& row : rows) {
     std::fprintf(out, "%7u %9u  %-26s", row["record_bytes"].get<unsigned>(),
                  row["consumers"].get<unsigned>(), row["they"].get<std::string>().c_str());
@@ -129,7 +130,7 @@ uint64_t count_errors(const Json& document) {
     for (const Json& row : document[part]) {
       if (!row.contains("failure")) {
         errors += row["errors"].get<uint64_t>();
-      } else if (row["failure"].get<std::string>().rfind(kNotBuilt, 0) != 0) {
+      } else if (row["failure"].get<std::string>().rfind(kNotThere, 0) != 0) {
         ++errors;
       }
     }

@@ -8,9 +8,12 @@
 
 namespace ebpf::bench {
 
+// How the failure of a transport begins that is not installed here.
+constexpr const char* kNotThere = "not there: ";
+
 Json describe_machine();
 void print_tables(std::FILE* out, const Json& document);
-// Wrong records and runs that failed, other than for lack of a package at build time.
+// Wrong records and runs that failed, other than for lack of a package.
 uint64_t count_errors(const Json& document);
 
 }  // namespace ebpf::bench

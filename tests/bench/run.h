@@ -26,7 +26,7 @@ struct RunOptions {
   Oddity oddity = Oddity::kNone;
   bool pinned = false;  // producer on the first CPU, consumers on the last
   double seconds = 0.1;
-  long pause_us = 10;  // kSingles
+  long pause_us = 10;   // kSingles
   uint32_t phases = 4;  // kPhases
 };
 

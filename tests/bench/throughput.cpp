@@ -38,8 +38,8 @@ std::vector<Cell> choose_cells(bool quick) {
       if (quick && (bytes != 672 ? consumers > 1 : consumers == 4)) continue;
       add(kRing, Pace::kLossless, bytes, consumers);
       // The others stand beside it, for the record size that matters most.
-      if (bytes == 672 && consumers <= (quick ? 2u : 4u)) {
-        for (const Transport* other : {&kIceoryx, &kMessageQueue, &kSeqpacket, &kPipe}) {
+      if (bytes == 672 && (quick ? consumers == 2 : consumers <= 4)) {
+        for (const Transport* other : {&kBare, &kIceoryx, &kMessageQueue, &kSeqpacket, &kPipe}) {
           add(*other, Pace::kLossless, bytes, consumers);
         }
       }

@@ -63,6 +63,7 @@ struct Transport {
 };
 
 extern const Transport kRing;
+extern const Transport kBare;     // no protocol at all: what the hardware gives
 extern const Transport kIceoryx;  // create() fails with ENOSYS where it is not built in
 extern const Transport kMessageQueue;
 extern const Transport kSeqpacket;

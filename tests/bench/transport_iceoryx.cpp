@@ -77,17 +77,16 @@ Result<> start_roudi(const std::string& directory) {
   end_iceoryx();
   std::string said = text_of(log);
   while (!said.empty() && said.back() == '\n') said.pop_back();
-  return Error{EIO, "iox-roudi (package iceoryx) does not start: " +
-                        said.substr(said.rfind('\n') + 1)};
+  return Error{ENOENT, "not there: iox-roudi (package iceoryx) does not start: " +
+                           said.substr(said.rfind('\n') + 1)};
 }
 
 // ---- both ends --------------------------------------------------------------------------
 
 void init_runtime(const char* role) {
-  iox::log::LogManager::GetLogManager().SetDefaultLogLevel(
-      iox::log::LogLevel::kOff, iox::log::LogLevelOutput::kHideLogLevel);
-  const std::string name =
-      std::string("libebpf-bench-") + role + "-" + std::to_string(getpid());
+  iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kOff,
+                                                           iox::log::LogLevelOutput::kHideLogLevel);
+  const std::string name = std::string("libebpf-bench-") + role + "-" + std::to_string(getpid());
   iox::runtime::PoshRuntime::initRuntime(
       iox::RuntimeName_t(iox::cxx::TruncateToCapacity, name.data(), name.size()));
 }

@@ -4,9 +4,8 @@
 
 namespace ebpf::bench {
 
-const Transport kIceoryx{"iceoryx",
-                         [](const ChannelOptions&) -> Result<std::unique_ptr<Channel>> {
-                           return Error{ENOSYS, "not built (package libiceoryx-posh-dev)"};
+const Transport kIceoryx{"iceoryx", [](const ChannelOptions&) -> Result<std::unique_ptr<Channel>> {
+                           return Error{ENOSYS, "not there: built without libiceoryx-posh-dev"};
                          }};
 
 void end_iceoryx() {}

@@ -211,8 +211,7 @@ Result<std::unique_ptr<Channel>> create(const ChannelOptions& options, Result<En
 
 }  // namespace
 
-const Transport kPipe{"pipe",
-                      [](const ChannelOptions& o) { return create(o, make_pipe, false); }};
+const Transport kPipe{"pipe", [](const ChannelOptions& o) { return create(o, make_pipe, false); }};
 const Transport kSeqpacket{
     "seqpacket", [](const ChannelOptions& o) { return create(o, make_socketpair, true); }};
 

@@ -70,8 +70,8 @@ class QueueChannel : public Channel {
       const std::string name =
           "libebpf-bench-" + std::to_string(getpid()) + "-" + std::to_string(i);
       Queue::remove(name.c_str());
-      queues_.push_back(std::make_unique<Queue>(bip::create_only, name.c_str(), kMessages,
-                                                options.record_bytes));
+      queues_.push_back(
+          std::make_unique<Queue>(bip::create_only, name.c_str(), kMessages, options.record_bytes));
       Queue::remove(name.c_str());
     }
   }
