@@ -45,7 +45,7 @@ const Image kImages[] = {
 Result<BpfObject> open_file(const std::string& path, const LibbpfLog& libbpf_log) {
   bpf_object* raw = bpf_object__open_file(path.c_str(), nullptr);
   if (raw) return BpfObject(raw);
-  Error error = errno_error("cannot open the BPF object " + path);
+  Error error = libbpf_error("cannot open the BPF object " + path);
   if (const std::string words = libbpf_log.last_words(); !words.empty()) {
     error.message += ": " + words;
   }
@@ -57,7 +57,7 @@ Result<BpfObject> open_image(const Image& image) {
   bpf_object* raw =
       bpf_object__open_mem(image.start, static_cast<size_t>(image.end - image.start), &opts);
   if (raw) return BpfObject(raw);
-  return errno_error(std::string("cannot open the embedded BPF object ") + image.name);
+  return libbpf_error(std::string("cannot open the embedded BPF object ") + image.name);
 }
 
 // Programs of a back end carry its name in front.
@@ -150,7 +150,7 @@ Result<> load(const BpfObject& object, const LoadRequest& request, LibbpfLog& li
   if (auto sized = size_maps(object.get(), request); !sized) return sized;
   libbpf_log.clear();
   if (const int failed = bpf_object__load(object.get()); failed != 0) {
-    Error error = errno_error("cannot load the BPF programs", -failed);
+    Error error = libbpf_error("cannot load the BPF programs", -failed);
     if (const std::string why = explain_refusal(error.code); !why.empty()) {
       error.message += "; " + why;
     }

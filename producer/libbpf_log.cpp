@@ -49,6 +49,12 @@ int print(enum libbpf_print_level level, const char* text, va_list args) {
 
 }  // namespace
 
+Error libbpf_error(const std::string& what, int code) {
+  char text[128] = "";
+  libbpf_strerror(code, text, sizeof text);
+  return {code < __LIBBPF_ERRNO__START ? code : EINVAL, what + ": " + text};
+}
+
 LibbpfLog::LibbpfLog(const LogSink& sink) : one_at_a_time_(holder_mutex) {
   const std::lock_guard<std::mutex> lock(listener_mutex);
   listener = &sink;

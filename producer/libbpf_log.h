@@ -6,9 +6,14 @@
 #include <mutex>
 #include <string>
 
+#include "libebpf/detail/result.h"
 #include "producer/log.h"
 
 namespace ebpf {
+
+// As errno_error(), for errno as libbpf leaves it: above 4000 stand errors of its own, which
+// strerror() does not know. Those become EINVAL.
+Error libbpf_error(const std::string& what, int code = errno);
 
 class LibbpfLog {
  public:

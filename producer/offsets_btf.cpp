@@ -135,7 +135,7 @@ Result<offsets_table> offsets_from_btf(const std::string& path, const LogSink& l
   btf* raw = btf__parse(where, nullptr);
   if (!raw) {
     const int code = errno;
-    Error error = errno_error(std::string("cannot read BTF from ") + where, code);
+    Error error = libbpf_error(std::string("cannot read BTF from ") + where, code);
     if (path.empty() && code == ENOENT) error.message += " (CONFIG_DEBUG_INFO_BTF)";
     return error;
   }
