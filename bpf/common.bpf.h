@@ -7,8 +7,8 @@
 #ifndef LIBEBPF_BPF_COMMON_BPF_H
 #define LIBEBPF_BPF_COMMON_BPF_H
 
-#include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
 
 #include "bpf/kernel_abi.h"
 
@@ -41,11 +41,11 @@
   })
 
 /* Kernel memory at `base + offset`; 0 where it cannot be read. */
-#define READ_KERNEL(type, base, offset)                                              \
-  ({                                                                                 \
-    type value_ = 0;                                                                 \
+#define READ_KERNEL(type, base, offset)                                               \
+  ({                                                                                  \
+    type value_ = 0;                                                                  \
     bpf_probe_read_kernel(&value_, sizeof(value_), (const void*)((base) + (offset))); \
-    value_;                                                                          \
+    value_;                                                                           \
   })
 
 /*

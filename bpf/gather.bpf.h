@@ -44,8 +44,8 @@ EBPF_INLINE int gather_iovecs(struct scratch* scratch, uint64_t iov, uint64_t co
   if (count == 0) return 1;
   if (count > IOVECS_MAX) count = IOVECS_MAX;
   /* 16..256 of 256 bytes. */
-  uint64_t bytes = BOUND_SIZE(count * sizeof(struct user_iovec),
-                              IOVECS_MAX * sizeof(struct user_iovec));
+  uint64_t bytes =
+      BOUND_SIZE(count * sizeof(struct user_iovec), IOVECS_MAX * sizeof(struct user_iovec));
   if (read_user(call->iovecs, bytes, iov)) return 0;
   call->user_count = count;
 #pragma unroll

@@ -52,9 +52,9 @@ struct infer_input {
 
 /* `text` of up to 8 bytes as the little-endian word that stands at its place in memory. */
 #define INFER_C(text, i) (i < sizeof(text) - 1 ? (uint64_t)(uint8_t)(text)[i] << (8 * (i)) : 0)
-#define INFER_WORD(text)                                                              \
-  (INFER_C(text, 0) | INFER_C(text, 1) | INFER_C(text, 2) | INFER_C(text, 3) |       \
-   INFER_C(text, 4) | INFER_C(text, 5) | INFER_C(text, 6) | INFER_C(text, 7))
+#define INFER_WORD(text)                                                                          \
+  (INFER_C(text, 0) | INFER_C(text, 1) | INFER_C(text, 2) | INFER_C(text, 3) | INFER_C(text, 4) | \
+   INFER_C(text, 5) | INFER_C(text, 6) | INFER_C(text, 7))
 #define INFER_MASK(text) (~0ull >> (8 * (8 - (sizeof(text) - 1))))
 #define INFER_STARTS(word, text) (((word)&INFER_MASK(text)) == INFER_WORD(text))
 
@@ -140,13 +140,11 @@ INFER_INLINE int infer_dns_question(const struct infer_input* in, uint64_t at, u
   if (infer_be16(in, at + 1) == 0) return 0;
   /* IN, CH, HS, NONE, ANY; the top bit is a flag of multicast DNS. */
   uint64_t dns_class = infer_be16(in, at + 3) & 0x7fff;
-  return dns_class == 1 || dns_class == 3 || dns_class == 4 || dns_class == 254 ||
-         dns_class == 255;
+  return dns_class == 1 || dns_class == 3 || dns_class == 4 || dns_class == 254 || dns_class == 255;
 }
 
 /* A message that starts at `at`: 0, or behind the length over TCP. */
-INFER_INLINE uint64_t infer_dns_message(const struct infer_input* in, uint64_t at,
-                                        uint64_t end) {
+INFER_INLINE uint64_t infer_dns_message(const struct infer_input* in, uint64_t at, uint64_t end) {
   INFER_JOIN(at);
   INFER_JOIN(end);
   if (at + INFER_DNS_HEADER_BYTES + INFER_DNS_QUESTION_END > in->count) return 0;

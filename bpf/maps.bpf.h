@@ -50,7 +50,7 @@ struct call_state {
   uint32_t message; /* CALL_MMSG: index */
   uint32_t message_count;
   uint16_t family;
-  uint8_t protocol; /* IPPROTO_* */
+  uint8_t protocol;      /* IPPROTO_* */
   uint8_t is_truncating; /* received with MSG_TRUNC */
   uint8_t reserved[4];
   struct user_iovec iovecs[IOVECS_MAX];

@@ -171,15 +171,13 @@ EBPF_INLINE void fill_tuple(struct tuple_t* tuple, struct endpoints* ends, uint8
  * received ones copied_seq, which also counts the peer's FIN when this call came to it:
  * then nothing more can come, and copied_seq has caught up with rcv_nxt.
  */
-EBPF_INLINE uint32_t first_byte_seq(const struct call_state* call,
-                                    const struct offsets_table* at) {
+EBPF_INLINE uint32_t first_byte_seq(const struct call_state* call, const struct offsets_table* at) {
   uint32_t moved = (uint32_t)(call->moved + call->behind);
   if (call->direction == SOCK_DIR_SND)
     return READ_KERNEL(uint32_t, call->sk, at->tcp_write_seq) - moved;
   uint32_t copied_seq = READ_KERNEL(uint32_t, call->sk, at->tcp_copied_seq);
   uint64_t flags = READ_KERNEL(uint64_t, call->sk, at->sock_flags);
-  if ((flags & FLAG_BIT_DONE) &&
-      READ_KERNEL(uint32_t, call->sk, at->tcp_rcv_nxt) == copied_seq)
+  if ((flags & FLAG_BIT_DONE) && READ_KERNEL(uint32_t, call->sk, at->tcp_rcv_nxt) == copied_seq)
     moved += 1;
   return copied_seq - moved;
 }

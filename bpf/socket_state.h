@@ -13,10 +13,10 @@ struct socket_entry {
   uint64_t socket_id;
   uint64_t inode; /* number of the socket's inode: tells a freed and reused address */
   uint64_t cap_seq;
-  uint64_t last_use_ns;  /* CLOCK_MONOTONIC */
-  uint16_t l7_protocol;  /* SOCK_DATA_*, once it is known */
-  uint8_t is_likely;     /* the protocol is only likely */
-  uint8_t has_tuple;     /* TCP: the tuple never changes while bytes flow */
+  uint64_t last_use_ns; /* CLOCK_MONOTONIC */
+  uint16_t l7_protocol; /* SOCK_DATA_*, once it is known */
+  uint8_t is_likely;    /* the protocol is only likely */
+  uint8_t has_tuple;    /* TCP: the tuple never changes while bytes flow */
   uint8_t reserved[4];
   struct tuple_t tuple;
   uint8_t reserved2[2];

@@ -215,8 +215,7 @@ int tp_enter3(struct enter_ctx* ctx) {
 SEC("tracepoint")
 int tp_enter4(struct enter_ctx* ctx) {
   if (!active_config()) return 0;
-  struct call_args args = {
-      ctx->nr, {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], 0, 0}};
+  struct call_args args = {ctx->nr, {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], 0, 0}};
   keep_args(&args);
   return 0;
 }
@@ -224,9 +223,9 @@ int tp_enter4(struct enter_ctx* ctx) {
 SEC("tracepoint")
 int tp_enter6(struct enter_ctx* ctx) {
   if (!active_config()) return 0;
-  struct call_args args = {ctx->nr,
-                           {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], ctx->args[4],
-                            ctx->args[5]}};
+  struct call_args args = {
+      ctx->nr,
+      {ctx->args[0], ctx->args[1], ctx->args[2], ctx->args[3], ctx->args[4], ctx->args[5]}};
   keep_args(&args);
   return 0;
 }
