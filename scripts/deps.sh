@@ -10,7 +10,7 @@ native=(build-essential cmake ninja-build pkg-config clang-14 llvm-14 libbpf-dev
         zlib1g-dev libboost-dev libcli11-dev libspdlog-dev nlohmann-json3-dev libgtest-dev
         python3 procps iproute2)
 rust=(rustc cargo)
-test=(nginx-light curl bind9-dnsutils dnsmasq-base bpftool relacy-dev)
+test=(nginx-light curl bind9-dnsutils dnsmasq-base relacy-dev)
 vm=(qemu-system-x86 busybox-static)
 bench=(libiceoryx-posh-dev)
 lint=(clang-format-14 clang-tidy-14 shellcheck rustfmt rust-clippy)
