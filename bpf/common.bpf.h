@@ -7,8 +7,9 @@
 #ifndef LIBEBPF_BPF_COMMON_BPF_H
 #define LIBEBPF_BPF_COMMON_BPF_H
 
-#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
 
 #include "bpf/kernel_abi.h"
 
