@@ -5,6 +5,8 @@
 // them is done by the real protocol code.
 #pragma once
 
+#include <array>
+
 #include "tests/model/ring.h"
 
 namespace ebpf::model {
@@ -108,19 +110,33 @@ class Writer {
 
 // ---- a consumer -------------------------------------------------------------------
 
-enum class Join { kFirst, kTail, kOldest };
+enum class Join { kFirst, kTail, kOldest, kResume };
+
+// Where a consumer stood in a lane when it was cut off.
+struct ResumePoint {
+  LanePosition at;
+  bool lapped = false;
+  uint64_t next_seq = 0;
+};
 
 // One lane, as LaneReader reads it.
 template <class S>
 class Reader {
  public:
-  Reader(Ring<S>& ring, uint32_t lane, ControlPage<S>& page, Fuse& fuse, Join join)
+  Reader(Ring<S>& ring, uint32_t lane, ControlPage<S>& page, Fuse& fuse, Join join,
+         const ResumePoint& point)
       : ring_(ring),
         lane_(lane),
         words_(ring, lane, page, fuse, at_),
         shape_{lane, S::kWindow, S::kDirEntries, S::kBlocks} {
     if (join == Join::kTail) join_tail();
     if (join == Join::kOldest) join_oldest();
+    if (join == Join::kResume) {
+      at_ = point.at;
+      at_.pinned = false;
+      lapped_ = point.lapped;
+      join_seq_ = next_seq_ = point.next_seq;
+    }
   }
 
   uint32_t read(uint32_t budget, bool ended) {
@@ -147,6 +163,7 @@ class Reader {
   bool has_more() const { return ebpf::has_more(words_, at_); }
   void leave() { unpin(words_, at_); }
   uint64_t next_seq() const { return next_seq_; }
+  ResumePoint resume_point() const { return {at_, lapped_, next_seq_}; }
 
  private:
   void join_tail() {
@@ -214,10 +231,12 @@ enum class Sleep { kNever, kFutex, kDoorbell };
 template <class S>
 class Agent {
  public:
-  Agent(Ring<S>& ring, ControlPage<S>& page, Fuse fuse, Join join) : ring_(ring), page_(page) {
-    fuse_ = fuse;
+  using Points = std::array<ResumePoint, S::kLanes>;
+
+  Agent(Ring<S>& ring, ControlPage<S>& page, Fuse fuse, Join join, const Points& points = {})
+      : ring_(ring), page_(page), fuse_(fuse) {
     for (uint32_t lane = 0; lane < S::kLanes; ++lane) {
-      new (&readers_[lane]) Reader<S>(ring, lane, page, fuse_, join);
+      new (&readers_[lane]) Reader<S>(ring, lane, page, fuse_, join, points[lane]);
     }
   }
   Agent(const Agent&) = delete;
@@ -250,6 +269,13 @@ class Agent {
     for (Reader<S>& reader : readers()) reader.leave();
   }
   uint64_t next_seq(uint32_t lane) { return readers_[lane].reader.next_seq(); }
+  Points resume_points() const {
+    Points points;
+    for (uint32_t lane = 0; lane < S::kLanes; ++lane) {
+      points[lane] = readers_[lane].reader.resume_point();
+    }
+    return points;
+  }
 
  private:
   union Place {  // no default constructor, no allocation

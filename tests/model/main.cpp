@@ -69,13 +69,13 @@ constexpr Named large(const char* name, uint64_t random) {
 // The shape: lanes, window, slots, records per segment. Then the scenario's own: records on
 // each lane, burst, polls; clients, lives.
 constexpr Named kScenarios[] = {
-    small<Reading<Shape<1, 1, 1, 1>, 3, 1, 4>>("reading-1", 2, 5000),
+    small<Reading<Shape<1, 1, 1, 1>, 3, 1, 4>>("reading-1", 3, 5000),
     small<Reading<Shape<1, 1, 2, 1>, 2, 1, 2>>("reading-2", 2, 5000),
     small<Reading<Shape<2, 1, 1, 1>, 2, 1, 1>>("reading-lanes-1", 2, 5000),
-    small<Sleeping<Shape<1, 2, 1, 1>, 2, 1>>("sleeping-1", 2, 5000),
-    small<Sleeping<Shape<1, 2, 2, 1>, 1, 1>>("sleeping-2", 2, 5000),
+    small<Sleeping<Shape<1, 2, 1, 1>, 2, 1>>("sleeping-1", 3, 5000),
+    small<Sleeping<Shape<1, 2, 2, 1>, 1, 1>>("sleeping-2", 3, 5000),
     small<Coming<Shape<1, 1, 1, 1>, 1, 1, 2, Sleep::kNever>>("coming-1", 1, 20000),
-    small<Coming<Shape<1, 2, 1, 1>, 1, 1, 2, Sleep::kFutex>>("coming-futex", 1, 5000),
+    small<Coming<Shape<1, 2, 1, 1>, 1, 1, 2, Sleep::kFutex>>("coming-futex", 2, 5000),
     large<Reading<Shape<1, 1, 2, 1>, 6, 1, 100>>("reading-laps", 20000),
     large<Reading<Shape<1, 2, 2, 2>, 10, 2, 100>>("reading-window", 20000),
     large<Reading<Shape<2, 1, 2, 1>, 4, 2, 100>>("reading-lanes", 20000),

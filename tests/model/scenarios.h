@@ -121,6 +121,8 @@ struct Coming : Scenario<Coming<S, clients, lives, records, how>, S, 2 + clients
     uint32_t slot = 0;
     uint32_t page = 0;
     Socket answer;
+    bool may_resume = false;
+    typename Agent<S>::Points points;
   };
 
   // The control thread: sees who wants to join, and whose connection has hung up.
@@ -155,7 +157,7 @@ struct Coming : Scenario<Coming<S, clients, lives, records, how>, S, 2 + clients
       client.answer.wait_readable();
       client.answer.drain();
       if (how == Sleep::kNever) {
-        read_or_die(this->slots.pages[client.page]);
+        read_or_die(client);
       } else {
         Agent<S> agent(this->ring, this->slots.pages[client.page], Fuse{}, Join::kOldest);
         agent.read_and_sleep(how, records);
@@ -166,14 +168,19 @@ struct Coming : Scenario<Coming<S, clients, lives, records, how>, S, 2 + clients
     }
   }
 
-  void read_or_die(ControlPage<S>& page) {
+  // Killed at any step, or cut off in good health: then the next life may go on from there.
+  void read_or_die(Client& client) {
     constexpr uint32_t kMostSteps = 12;
     const Fuse fuse{rl::rand(kMostSteps)};
-    const Join join = rl::rand(2) == 0 ? Join::kTail : Join::kOldest;
+    const bool may_resume = std::exchange(client.may_resume, false);
+    static constexpr Join kJoins[] = {Join::kTail, Join::kOldest, Join::kResume};
+    const Join join = kJoins[rl::rand(may_resume ? 3 : 2)];
     try {
-      Agent<S> agent(this->ring, page, fuse, join);
+      Agent<S> agent(this->ring, this->slots.pages[client.page], fuse, join, client.points);
       agent.read_to_end(3);
-      agent.leave();
+      client.points = agent.resume_points();
+      client.may_resume = true;
+      if (rl::rand(2) == 0) agent.leave();
     } catch (const Killed&) {
     }
   }
