@@ -40,6 +40,21 @@ TEST(RingReader, SeesNothingBeforeItIsPublished) {
   EXPECT_FALSE(reader->has_more());
 }
 
+// What going to sleep relies on, also where the next record opens a new segment.
+TEST(RingReader, NoticesEveryRecordBehindIt) {
+  TestRing ring;
+  TestSlot slot(ring);
+  auto reader = make_reader(ring, slot, Join::kTail);
+  Collector collector;
+  for (int round = 0; round < 200; ++round) {
+    ASSERT_FALSE(reader->has_more());
+    ring.write(0, 1);
+    ASSERT_TRUE(reader->has_more());
+    read_all(*reader, collector);
+  }
+  EXPECT_EQ(collector.seqs[0], sequence(0, 200));
+}
+
 TEST(RingReader, JoinsAtTheTail) {
   TestRing ring;
   ring.write(0, 1000);
@@ -332,7 +347,12 @@ TEST(RingReader, AnOrphanNeverShowsATornRecord) {
   ring.write(0, 60);
   reader->orphan();
   slot.detach();
-  collector.during = [&](const ebpf_record&, uint32_t) { ring.write(0, 100); };
+  collector.during = [&](const ebpf_record& record, uint32_t) {
+    std::vector<uint8_t> before(record.length_bytes);
+    std::memcpy(before.data(), &record, before.size());
+    ring.write(0, 3 * ring.writer->lane_capacity());
+    ASSERT_EQ(std::memcmp(before.data(), &record, before.size()), 0);
+  };
   read_all(*reader, collector);
   EXPECT_GT(collector.count, 0u);
   EXPECT_EQ(collector.torn, 0u);
@@ -546,7 +566,7 @@ TEST(RingReader, SurvivesFlippedBits) {
   std::mt19937_64 random(42);
   uint64_t delivered = 0;
   uint64_t refused = 0;
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 1500; ++round) {
     RingCopy copy = good;
     const uint64_t flips = 1 + random() % 24;
     for (uint64_t i = 0; i < flips; ++i) {
@@ -578,8 +598,8 @@ TEST(RingReader, SurvivesFlippedBits) {
     }
     delivered += counts.delivered;
   }
-  EXPECT_GT(delivered, 10000u);
-  EXPECT_GT(refused, 100u);
+  EXPECT_GT(delivered, 5000u);
+  EXPECT_GT(refused, 50u);
 }
 
 // ---- threads ----------------------------------------------------------------------------
