@@ -73,8 +73,13 @@ struct ebpf_consumer_options {
   void* user;               /* handed to the callbacks */
 };
 
+#ifdef __cplusplus
 #define EBPF_CONSUMER_OPTIONS_INIT \
   { sizeof(struct ebpf_consumer_options) }
+#else
+#define EBPF_CONSUMER_OPTIONS_INIT \
+  { .size = sizeof(struct ebpf_consumer_options) }
+#endif
 
 /*
  * Where this consumer stands. Sums over its lanes and over all epochs since open.
