@@ -36,21 +36,35 @@ Result<SearchedOffsets> search_on_this_thread(const LogSink& log) {
   return SearchedOffsets{state.table, *cpus, state.has_ipv6};
 }
 
-}  // namespace
-
-Result<SearchedOffsets> search_offsets(const LogSink& log) {
+Result<SearchedOffsets> search_once(const LogSink& log) {
   Result<SearchedOffsets> result = Error{EAGAIN, "offset search: not started"};
-  const LogSink sink = log ? log : [](LogLevel, const std::string&) {};
   try {
-    std::thread thread([&] { result = search_on_this_thread(sink); });
+    std::thread thread([&] { result = search_on_this_thread(log); });
     thread.join();
   } catch (const std::system_error& error) {
     return Error{error.code().value(),
                  std::string("offset search: cannot start a thread: ") + error.what()};
   }
-  if (result && log) {
-    log(LogLevel::kInfo,
-        "offsets found by search, the same on " + std::to_string(result->cpus_checked) + " CPUs");
+  return result;
+}
+
+// The kernel's memory moves on while it is looked at, so that now and then the right offset
+// fails a comparison. A wrong one that passes them all is another matter: for that there are
+// the checks at the end.
+constexpr int kAttempts = 4;
+
+}  // namespace
+
+Result<SearchedOffsets> search_offsets(const LogSink& log) {
+  const LogSink sink = log ? log : [](LogLevel, const std::string&) {};
+  Result<SearchedOffsets> result = search_once(sink);
+  for (int attempt = 1; attempt < kAttempts && !result; ++attempt) {
+    sink(LogLevel::kDebug, result.error().message + "; once more");
+    result = search_once(sink);
+  }
+  if (result) {
+    sink(LogLevel::kInfo,
+         "offsets found by search, the same on " + std::to_string(result->cpus_checked) + " CPUs");
   }
   return result;
 }
