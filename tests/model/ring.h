@@ -119,7 +119,7 @@ class Slots {
 
   void full_barrier() {
     rl::ctx().sched();
-    if (trick != Trick::kNoBarrier) {
+    if (trick != Trick::kNoBarrier && trick != Trick::kSeqCstInsteadOfBarrier) {
       for (uint32_t i = 0; i < stored_since_barrier_; ++i) stored_[i]->order_by_fence();
     }
     stored_since_barrier_ = 0;

@@ -61,7 +61,8 @@ class Word {
     store(sites.at(where, name_, op), value);
   }
   void store(const Site& site, uint64_t value) {
-    value_.store(value, site.order, site.info());
+    const bool stronger = trick == Trick::kSeqCstInsteadOfBarrier && site.order == rl::mo_release;
+    value_.store(value, stronger ? rl::mo_seq_cst : site.order, site.info());
     if (site.order == rl::mo_relaxed) bookkeeping.end_release_sequence(record());
   }
   uint64_t exchange(uint64_t value, const Where& where) {
