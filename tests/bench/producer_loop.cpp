@@ -11,6 +11,8 @@ namespace ebpf::bench {
 namespace {
 
 constexpr uint32_t kPass = kBurst * kPassBursts;
+// Latencies are taken until there are so many, even where the time is up long before.
+constexpr uint64_t kSamplesMin = 20;
 
 bool write_pass(Writer& writer, Source& source, uint64_t& seq) {
   for (uint32_t burst = 0; burst < kPassBursts; ++burst) {
@@ -59,13 +61,15 @@ bool write_stream(Writer& writer, Board& board, const RunOptions& options) {
   Source source(options.channel.record_bytes);
   Pacer pacer(writer, board, options);
   uint64_t seq = 0;
-  const auto until = now_ns() + static_cast<uint64_t>(options.seconds * 1e9);
   board.start_ns = now_ns();
-  for (uint64_t now = board.start_ns; now < until; now = now_ns()) {
+  const uint64_t until = board.start_ns + static_cast<uint64_t>(options.seconds * 1e9);
+  uint64_t now = board.start_ns;
+  do {
     pacer.wait_for_room(seq);
     if (!write_pass(writer, source, seq)) return false;
     writer.end_pass(now);
-  }
+    now = now_ns();
+  } while (now < until);
   board.end_ns = now_ns();
   board.published = seq;
   return true;
@@ -79,7 +83,8 @@ bool write_singles(Writer& writer, Board& board, const RunOptions& options) {
   board.start_ns = now_ns();
   const auto until = board.start_ns + static_cast<uint64_t>(options.seconds * 1e9);
   const auto pause_ns = static_cast<uint64_t>(options.pause_us) * 1000;
-  for (uint64_t now = board.start_ns; now < until && seq < kSamplesMax; now = now_ns()) {
+  for (uint64_t now = board.start_ns; now < until || seq < kSamplesMin; now = now_ns()) {
+    if (seq == kSamplesMax) break;
     const uint64_t next = now + pause_ns / 2 + random() % pause_ns;
     while (now_ns() < next) relax();
     source.peek()->data.timestamp = now_ns();

@@ -13,8 +13,8 @@
 namespace ebpf::bench {
 namespace {
 
-constexpr double kStartSeconds = 15;
-constexpr double kEndSeconds = 15;
+constexpr double kStartSeconds = 20;
+constexpr double kEndSeconds = 30;
 
 void consume(Channel& channel, Board& board, uint32_t index, const RunOptions& options) {
   Seat& seat = board.seats[index];
@@ -119,7 +119,9 @@ Result<RunResult> run_once(const Transport& transport, const RunOptions& options
   }
   if (options.oddity == Oddity::kStopped) kill(last, SIGSTOP);
   (*board)->go.store(1);
+  const uint64_t until = now_ns() + static_cast<uint64_t>((options.seconds + kEndSeconds) * 1e9);
   while ((*board)->over.load() == 0) {
+    if (now_ns() > until) return Error{ETIMEDOUT, "the producer did not come to an end"};
     if ((*board)->failed.load() != 0 || !crew.all_well()) return Error{EIO, failure_of(**board)};
     sleep_us(1000);
   }
