@@ -82,6 +82,21 @@ def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+CLONE_NEWNS = 0x00020000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+TRACEFS = "/sys/kernel/tracing"
+
+
+def mount_tracefs():
+    """Bare machines have no tracefs mounted: for this test and its programs alone, it is."""
+    if os.geteuid() != 0 or os.path.exists(f"{TRACEFS}/events"):
+        return
+    if _libc.unshare(CLONE_NEWNS) != 0:
+        return  # what needs tracefs then says so
+    _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
+    _libc.mount(b"tracefs", TRACEFS.encode(), b"tracefs", 0, None)
+
+
 class Process:
     """A program that runs, with what it prints in files."""
 
@@ -324,6 +339,7 @@ def main(*tests):
     if os.geteuid() != 0:
         print("SKIP: needs root")
         sys.exit(77)
+    mount_tracefs()
     for test in tests:
         bench = Bench(tempfile.mkdtemp(prefix="libebpf-e2e-"))
         started = time.monotonic()
