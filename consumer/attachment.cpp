@@ -54,4 +54,11 @@ Result<> Attachment::resume(const std::vector<ResumePoint>& points) {
   return Unit{};
 }
 
+Result<> Attachment::resume_checked(uint64_t lanes, const std::vector<ResumePoint>& points) {
+  auto reader = RingReader::resume_checked(view_, page(), lanes, points);
+  if (!reader) return reader.error();
+  reader_ = std::move(*reader);
+  return Unit{};
+}
+
 }  // namespace ebpf

@@ -20,9 +20,10 @@ class Attachment {
   Attachment(const Attachment&) = delete;
   Attachment& operator=(const Attachment&) = delete;
 
-  // One of these two, once, before reader().
+  // One of these, once, before reader().
   Result<> start(uint64_t lanes, Join join);
   Result<> resume(const std::vector<ResumePoint>& points);
+  Result<> resume_checked(uint64_t lanes, const std::vector<ResumePoint>& points);
 
   RingReader& reader() { return *reader_; }
   const RingReader& reader() const { return *reader_; }

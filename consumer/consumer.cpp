@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace ebpf {
 namespace {
@@ -22,7 +23,9 @@ void relax() {
 }  // namespace
 
 Consumer::Consumer(ConsumerConfig config, Watch watch)
-    : config_(std::move(config)), sink_(config_.sink), watch_(std::move(watch)) {}
+    : config_(std::move(config)), sink_(config_.sink), watch_(std::move(watch)) {
+  if (config_.filter) sink_.filter = &*config_.filter;
+}
 
 // ---- attaching --------------------------------------------------------------------------
 
@@ -42,6 +45,8 @@ Result<> Consumer::attach_first() {
     const bool no_room = !attempt && attempt.error().code == EAGAIN;
     if (!attempt && !no_room) return attempt.error();
     if (deadline.passed()) {
+      // Too busy all the time: its own words say more than ours.
+      if (no_room) return attempt.error();
       return Error{ETIMEDOUT, "no answer from " + config_.socket_path + " within a second"};
     }
     if (attempt) attachment = std::move(*attempt);
@@ -82,27 +87,30 @@ Result<std::unique_ptr<Attachment>> Consumer::try_attach() {
 }
 
 Result<> Consumer::adopt(std::unique_ptr<Attachment> attachment) {
-  const uint64_t lanes = config_.lanes != 0 ? config_.lanes : ~0ull;
-  const uint64_t epoch = attachment->view().epoch();
-  Result<> placed = Unit{};
-  if (last_epoch_ == 0) {
-    placed = attachment->start(lanes, config_.join);
-  } else if (epoch == last_epoch_) {
-    placed = attachment->resume(last_points_);
-  } else {
-    placed = attachment->start(lanes, Join::kFirst);
-  }
-  if (!placed) {
+  if (auto placed = place(*attachment); !placed) {
     link_.reset();
     return placed.error();
   }
   if (last_epoch_ != 0) ++reattaches_;
-  last_epoch_ = epoch;
+  last_epoch_ = attachment->view().epoch();
   attachment_ = std::move(attachment);
   lane_count_ = static_cast<uint32_t>(attachment_->reader().lanes().size());
   phase_ = Phase::kReading;
   watch_.tick_every(0);
   return Unit{};
+}
+
+// Its first position in this attachment.
+Result<> Consumer::place(Attachment& attachment) {
+  const uint64_t lanes = config_.lanes != 0 ? config_.lanes : ~0ull;
+  const uint64_t epoch = attachment.view().epoch();
+  if (last_epoch_ == 0 && config_.resume_epoch == 0) return attachment.start(lanes, config_.join);
+  if (last_epoch_ == 0 && epoch == config_.resume_epoch) {
+    return attachment.resume_checked(lanes, config_.resume_points);
+  }
+  if (epoch == last_epoch_) return attachment.resume(last_points_);
+  restart_due_ = last_epoch_ == 0;  // finish_epoch() has told it otherwise
+  return attachment.start(lanes, Join::kFirst);
 }
 
 // ---- polling ----------------------------------------------------------------------------
@@ -114,12 +122,22 @@ int Consumer::poll(int timeout_ms) {
     bool& flag_;
   } busy(busy_);
   sink_.stop = close_requested_;
+  if (std::exchange(nudged_, false)) watch_.take_tick();
+  if (std::exchange(restart_due_, false)) sink_.tell_gap(make_gap(EBPF_GAP_RESTART, 0, 0), 0);
   return run(Deadline(timeout_ms), timeout_ms != 0);
 }
 
 int Consumer::run(const Deadline& deadline, bool may_wait) {
   for (;;) {
+    const uint64_t filtered = sink_.filtered;
     if (const int delivered = deliver(); delivered > 0 || sink_.stop) return delivered;
+    // Time can run out over records that nobody wants. There is more to read, so that whoever
+    // waits on our descriptor must come back at once.
+    if (sink_.filtered != filtered && !attachment_->reader().dry() && deadline.passed()) {
+      watch_.nudge();
+      nudged_ = true;
+      return 0;
+    }
     if (may_wait && spin()) continue;
     if (advance() == Step::kGoOn) continue;
     if (sink_.stop) return 0;
@@ -196,7 +214,10 @@ Consumer::Step Consumer::advance_away() {
   watch_.take_tick();
   if (!link_ && monotonic_us() < next_try_us_) return Step::kWait;
   Result<std::unique_ptr<Attachment>> attempt = try_attach();
-  if (!attempt) return attach_failed();
+  if (!attempt) {
+    const int code = attempt.error().code;
+    return attach_failed(code == EAGAIN || code == EUSERS);
+  }
   if (*attempt == nullptr) return Step::kWait;
   const bool same = (*attempt)->view().epoch() == last_epoch_;
   if (same && (*attempt)->view().ended()) return attach_failed();  // on its way out
@@ -212,10 +233,12 @@ Consumer::Step Consumer::advance_away() {
   return Step::kGoOn;
 }
 
-Consumer::Step Consumer::attach_failed() {
+// `busy`: a producer is there, but has no time or no slot for us yet. Whether it is the one
+// that we know is open, so the epoch is not over.
+Consumer::Step Consumer::attach_failed(bool busy) {
   link_.reset();
   next_try_us_ = monotonic_us() + kRetryUs;
-  if (attachment_) finish_epoch();
+  if (attachment_ && !busy) finish_epoch();
   return Step::kWait;
 }
 
@@ -224,6 +247,11 @@ Consumer::Step Consumer::attach_failed() {
 // The connection is over. Without an orderly end the producer may still be alive and write,
 // and no longer honours our pins.
 void Consumer::lose_link() {
+  const bool orderly = attachment_->reader().ended();
+  last_reason_ = link_->reason();
+  last_end_ = orderly                  ? EBPF_END_ORDERLY
+              : last_reason_.code != 0 ? EBPF_END_DETACHED
+                                       : EBPF_END_HUNG_UP;
   link_.reset();
   if (!attachment_->reader().ended()) attachment_->reader().orphan();
   phase_ = Phase::kDraining;
@@ -312,6 +340,27 @@ void Consumer::fill_stats(struct ebpf_consumer_stats& stats) const {
   stats.reattaches = reattaches_;
   stats.lane_count = lane_count_;
   stats.consumer_id = phase_ == Phase::kReading ? attachment_->consumer_id() : 0;
+  stats.last_end = last_end_;
+  stats.last_end_errno =
+      last_end_ == EBPF_END_DETACHED ? static_cast<uint32_t>(last_reason_.code) : 0;
+}
+
+std::vector<ebpf_position> Consumer::positions() const {
+  std::vector<ebpf_position> positions;
+  for (const ResumePoint& point :
+       attachment_ ? attachment_->reader().resume_points() : last_points_) {
+    positions.push_back(
+        {last_epoch_, point.next_seq, point.at.segment, point.at.offset, point.lane});
+  }
+  return positions;
+}
+
+std::string Consumer::end_text() const {
+  if (last_end_ == EBPF_END_ORDERLY) return "the producer is gone: it ended in good order";
+  if (last_end_ == EBPF_END_DETACHED) {
+    return "the producer detached this consumer: " + last_reason_.message;
+  }
+  return "the producer is gone: the connection to it was lost";
 }
 
 }  // namespace ebpf

@@ -23,6 +23,9 @@ struct ConsumerConfig {
   Join join = Join::kTail;
   bool reattach = true;
   uint32_t spin_us = 0;
+  std::optional<RecordFilter> filter;
+  uint64_t resume_epoch = 0;  // 0: nothing to resume
+  std::vector<ResumePoint> resume_points;
   Sink sink;
 };
 
@@ -34,6 +37,9 @@ class Consumer {
   int poll(int timeout_ms);
   int fd() const { return watch_.fd(); }
   void fill_stats(struct ebpf_consumer_stats& stats) const;
+  std::vector<ebpf_position> positions() const;
+  // Why the last attachment ended, in one line.
+  std::string end_text() const;
 
   // Inside poll(), which is where callbacks run.
   bool busy() const { return busy_; }
@@ -54,6 +60,7 @@ class Consumer {
 
   Result<> attach_first();
   Result<> adopt(std::unique_ptr<Attachment> attachment);
+  Result<> place(Attachment& attachment);
 
   int run(const Deadline& deadline, bool may_wait);
   int deliver();
@@ -68,7 +75,7 @@ class Consumer {
   void leave_epoch();
   void finish_epoch();
   void fold_attachment();
-  Step attach_failed();
+  Step attach_failed(bool busy = false);
   Result<std::unique_ptr<Attachment>> try_attach();
 
   ConsumerConfig config_;
@@ -83,6 +90,10 @@ class Consumer {
   uint64_t next_try_us_ = 0;              // kAway: when to look for a producer
   uint64_t answer_due_us_ = 0;            // while link_ waits for the answer
   uint64_t next_link_check_us_ = 0;
+  bool nudged_ = false;       // our own descriptor was made readable
+  bool restart_due_ = false;  // the producer to resume at is gone: to be told
+  uint32_t last_end_ = EBPF_END_NONE;
+  Error last_reason_{};  // EBPF_END_DETACHED
   bool busy_ = false;
   bool close_requested_ = false;
   LaneCounts past_;  // of attachments that are over

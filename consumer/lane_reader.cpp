@@ -70,6 +70,42 @@ void LaneReader::resume(const ResumePoint& point) {
   join_seq_ = next_seq_ = point.next_seq;
 }
 
+Result<> LaneReader::resume_checked(const ResumePoint& point) {
+  resume(point);
+  const uint64_t head = words_.head().load_acquire();
+  const uint64_t first = view_->lane(shape_.lane)->initial_seq;
+  const bool within =
+      ahead(first, next_seq_) >= 0 && ahead(next_seq_, words_.published_seq().load_relaxed()) >= 0;
+  bool good = within && (at_.segment < head || (at_.segment == head && at_.offset == 0));
+  // Retired meanwhile: what is lost is counted on the way to the oldest segment.
+  if (good && at_.segment < head && pin_segment(words_, shape_, at_)) {
+    good = leads_to(point);
+    unpin(words_, at_);  // enter() takes the account along
+  }
+  if (good) return Unit{};
+  return Error{EINVAL, "no consumer can have stood at segment " + std::to_string(point.at.segment) +
+                           ", offset " + std::to_string(point.at.offset) + ", record " +
+                           std::to_string(point.next_seq) + " of lane " +
+                           std::to_string(shape_.lane)};
+}
+
+// Whether the records of the pinned segment, one after the other, end at the point.
+bool LaneReader::leads_to(const ResumePoint& point) const {
+  uint64_t seq = words_.first_seq(at_.block).load_relaxed();
+  if (point.at.offset == 0) return ahead(point.next_seq, seq) >= 0;
+  const uint32_t bytes = ebpf_committed_bytes(words_.committed(at_.block).load_acquire());
+  if (bytes > view_->segment_bytes() || bytes < point.at.offset) return false;
+  uint32_t offset = 0;
+  while (offset < point.at.offset) {
+    const uint8_t* place = view_->records(at_.block) + offset;
+    const uint32_t length = shm_load_relaxed_u32(reinterpret_cast<const uint32_t*>(place));
+    if (!valid_length(length, bytes - offset)) return false;
+    if (reinterpret_cast<const ebpf_record*>(place)->kind == EBPF_RECORD_DATA) ++seq;
+    offset += length;
+  }
+  return offset == point.at.offset && seq == point.next_seq;
+}
+
 ResumePoint LaneReader::resume_point() const {
   return {shape_.lane, pending_cause_, at_, next_seq_};
 }
@@ -197,14 +233,19 @@ uint32_t LaneReader::walk(uint32_t bytes, uint32_t budget, Sink& sink, uint32_t&
   return used;
 }
 
-// Delivers one record; false: it cannot be valid. The account is taken before the
-// callback runs, so that stats are exact inside it too.
+// Delivers one record, or skips it where the filter says so; false: it cannot be valid. The account
+// is taken before the callback runs, so that stats are exact inside it too.
 bool LaneReader::take(const ebpf_record& record, uint32_t length_bytes, Sink& sink,
                       uint32_t& delivered) {
   if (record.kind == EBPF_RECORD_DATA) {
     if (!valid_data(record, length_bytes, next_seq_, view_->cap_bytes())) return false;
     at_.offset += length_bytes;
     ++next_seq_;
+    if (sink.filter != nullptr && !sink.filter->wants(record.data)) {
+      ++filtered_;
+      ++sink.filtered;
+      return true;
+    }
     ++delivered_;
     ++delivered;
     if (sink.on_record(&record, shape_.lane, sink.user) != 0) sink.stop = true;

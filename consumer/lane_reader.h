@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "consumer/pin_protocol.h"
+#include "consumer/record_filter.h"
 #include "consumer/ring_view.h"
 #include "consumer/shm_words.h"
 #include "libebpf/consumer.h"
@@ -18,9 +19,11 @@ struct Sink {
   ebpf_record_fn on_record = nullptr;
   ebpf_gap_fn on_gap = nullptr;
   void* user = nullptr;
-  bool stop = false;  // a callback asked for the end of this poll
+  const RecordFilter* filter = nullptr;  // nullptr: every record
+  bool stop = false;                     // a callback asked for the end of this poll
   uint64_t gaps = 0;
   uint64_t upstream_lost = 0;
+  uint64_t filtered = 0;
 
   void tell_gap(const ebpf_gap& gap, uint32_t lane) {
     ++gaps;
@@ -72,6 +75,8 @@ class LaneReader {
   void join_first();  // at the first record ever; what is gone already counts as lost
 
   void resume(const ResumePoint& point);
+  // As resume(), for a point from outside. EINVAL: nobody can have stood there.
+  Result<> resume_checked(const ResumePoint& point);
   ResumePoint resume_point() const;
 
   // The producer no longer honours our pins: records are copied, and checked to be of one
@@ -98,6 +103,7 @@ class LaneReader {
   bool enter(Sink& sink);
   bool settle(Sink& sink);
   bool still_there() const;
+  bool leads_to(const ResumePoint& point) const;
   void skip_segment();
   void lose(uint32_t cause, uint64_t first_seq, Sink& sink);
   const ebpf_record* fetch(uint32_t length_bytes);

@@ -33,7 +33,7 @@ Error connect_error(const std::string& path, int code) {
 
 // One packet with the descriptors that came along.
 struct Packet {
-  alignas(8) std::array<uint8_t, 512> bytes;
+  alignas(8) std::array<uint8_t, 512> bytes{};
   size_t length = 0;
   bool cut = false;  // longer than any answer, or with more descriptors than we take
   std::vector<UniqueFd> fds;
@@ -168,12 +168,18 @@ Result<std::optional<JoinAnswer>> ProducerLink::receive_answer() {
 bool ProducerLink::drain() {
   // Bounded: a producer that floods us is asked again at the next poll.
   for (int count = 0; count < 64; ++count) {
-    ebpf_msg_header header;
+    Packet packet;
     // Descriptors that come along are dropped by the kernel: there is no room for them.
-    const ssize_t length = recv(socket_.get(), &header, sizeof header, MSG_DONTWAIT | MSG_TRUNC);
+    const ssize_t length =
+        recv(socket_.get(), packet.bytes.data(), sizeof(ebpf_msg_error), MSG_DONTWAIT | MSG_TRUNC);
     if (length < 0) return errno == EAGAIN || errno == EINTR;
-    const bool doorbell = length == sizeof header && header.magic == EBPF_MSG_MAGIC &&
-                          header.type == EBPF_MSG_DOORBELL;
+    packet.length = static_cast<size_t>(length);
+    ebpf_msg_header header;
+    std::memcpy(&header, packet.bytes.data(), sizeof header);
+    const bool ours = packet.length >= sizeof header && header.magic == EBPF_MSG_MAGIC;
+    if (ours && header.type == EBPF_MSG_ERROR) reason_ = answered_error(packet, path_);
+    const bool doorbell =
+        ours && packet.length == sizeof header && header.type == EBPF_MSG_DOORBELL;
     if (!doorbell) return false;
   }
   return true;

@@ -34,6 +34,8 @@ class ProducerLink {
   // Takes in what came since: doorbells. False: the connection is over, because the
   // producer hung up or sent what it must not.
   bool drain();
+  // After that: why the producer ended it, in its own words; code 0: it did not say.
+  const Error& reason() const { return reason_; }
 
  private:
   ProducerLink(UniqueFd socket, std::string path)
@@ -41,6 +43,7 @@ class ProducerLink {
 
   UniqueFd socket_;
   std::string path_;
+  Error reason_{};
 };
 
 }  // namespace ebpf

@@ -35,6 +35,30 @@ Result<std::unique_ptr<RingReader>> RingReader::resume(const RingView& view,
   return reader;
 }
 
+Result<std::unique_ptr<RingReader>> RingReader::resume_checked(
+    const RingView& view, ebpf_control_page* page, uint64_t lanes,
+    const std::vector<ResumePoint>& points) {
+  std::unique_ptr<RingReader> reader(new RingReader(view));
+  for (const ResumePoint& point : points) {
+    if (point.lane < view.lane_count()) continue;
+    return Error{EINVAL, "there is no lane " + std::to_string(point.lane) +
+                             " to resume: the producer has " + std::to_string(view.lane_count())};
+  }
+  for (uint32_t lane = 0; lane < view.lane_count(); ++lane) {
+    if ((lanes >> lane & 1) == 0) continue;
+    LaneReader& added = reader->lanes_.emplace_back(reader->view_, lane, page);
+    const auto point = std::find_if(points.begin(), points.end(),
+                                    [lane](const ResumePoint& p) { return p.lane == lane; });
+    if (point == points.end()) {
+      added.join_first();
+    } else if (auto resumed = added.resume_checked(*point); !resumed) {
+      return resumed.error();
+    }
+    added.store_hints();
+  }
+  return reader;
+}
+
 uint32_t RingReader::read(uint32_t budget, Sink& sink) {
   if (lanes_.empty()) return 0;
   const uint32_t share = budget / static_cast<uint32_t>(lanes_.size());

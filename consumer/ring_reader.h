@@ -22,6 +22,11 @@ class RingReader {
   // Goes on where another reader of the same epoch stood.
   static Result<std::unique_ptr<RingReader>> resume(const RingView& view, ebpf_control_page* page,
                                                     const std::vector<ResumePoint>& points);
+  // The same with points from outside, which are checked; of `lanes`, one without a point
+  // begins at its first record ever. EINVAL: a point that cannot be.
+  static Result<std::unique_ptr<RingReader>> resume_checked(const RingView& view,
+                                                            ebpf_control_page* page, uint64_t lanes,
+                                                            const std::vector<ResumePoint>& points);
   RingReader(const RingReader&) = delete;
   RingReader& operator=(const RingReader&) = delete;
 

@@ -63,6 +63,13 @@ void Watch::tick_every(uint64_t interval_us) {
   timerfd_settime(timer_.get(), 0, &spec, nullptr);
 }
 
+void Watch::nudge() {
+  itimerspec spec{};
+  timerfd_gettime(timer_.get(), &spec);  // ticks go on as before
+  spec.it_value = {0, 1};
+  timerfd_settime(timer_.get(), 0, &spec, nullptr);
+}
+
 void Watch::take_tick() {
   uint64_t ticks;
   // EAGAIN: it has not ticked. Nothing depends on how often it has.

@@ -41,6 +41,7 @@ class Watch {
   int fd() const { return epoll_.get(); }
   Result<> add(int fd);                   // forgotten when it is closed
   void tick_every(uint64_t interval_us);  // 0: no more
+  void nudge();                           // readable at once, until take_tick()
   void take_tick();
   Waited wait(uint64_t timeout_us) const;
 

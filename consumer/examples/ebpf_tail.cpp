@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "consumer/examples/format.h"
 #include "libebpf/consumer.h"
@@ -29,6 +30,11 @@ struct Options {
   std::string lanes;
   uint64_t lane_mask = 0;
   uint64_t count = 0;  // 0: without end
+  std::vector<std::string> protocols;
+  std::vector<std::string> directions;
+  std::vector<std::string> msg_types;
+  std::vector<uint32_t> process_ids;
+  std::vector<uint16_t> ports;
 };
 
 volatile std::sig_atomic_t stop_requested = 0;
@@ -125,6 +131,78 @@ uint64_t parse_lanes(const std::string& list) {
   return mask;
 }
 
+// A word of --proto and its like, and the filter's bit for it.
+struct Word {
+  const char* text;
+  uint32_t bit;
+};
+constexpr Word kProtocols[] = {{"http", EBPF_FILTER_HTTP1},  {"http2", EBPF_FILTER_HTTP2},
+                               {"dubbo", EBPF_FILTER_DUBBO}, {"mysql", EBPF_FILTER_MYSQL},
+                               {"redis", EBPF_FILTER_REDIS}, {"kafka", EBPF_FILTER_KAFKA},
+                               {"dns", EBPF_FILTER_DNS},     {"unknown", EBPF_FILTER_UNKNOWN}};
+constexpr Word kDirections[] = {{"snd", EBPF_FILTER_SND}, {"rcv", EBPF_FILTER_RCV}};
+constexpr Word kMsgTypes[] = {{"request", EBPF_FILTER_REQUEST},
+                              {"response", EBPF_FILTER_RESPONSE},
+                              {"none", EBPF_FILTER_NO_TYPE}};
+
+template <size_t N>
+uint32_t to_mask(const std::vector<std::string>& texts, const Word (&words)[N]) {
+  uint32_t mask = 0;
+  for (const std::string& text : texts) {
+    for (const Word& word : words) {
+      if (text == word.text) mask |= word.bit;
+    }
+  }
+  return mask;
+}
+
+template <size_t N>
+CLI::IsMember one_of(const Word (&words)[N]) {
+  std::vector<std::string> texts;
+  for (const Word& word : words) texts.emplace_back(word.text);
+  return CLI::IsMember(texts);
+}
+
+// Digits only: CLI11 would wrap what is negative or too large.
+CLI::Validator number_up_to(uint64_t most) {
+  return CLI::Validator(
+      [most](const std::string& text) -> std::string {
+        const bool good = all_digits(text) && text.size() <= 10 && std::stoull(text) <= most;
+        return good ? "" : "\"" + text + "\" is no number from 0 to " + std::to_string(most);
+      },
+      "");
+}
+
+void declare_filter(CLI::App& app, Options& options) {
+  app.add_option("--proto", options.protocols, "Only these protocols, as http,redis")
+      ->delimiter(',')
+      ->check(one_of(kProtocols));
+  app.add_option("--pid", options.process_ids, "Only these processes, as 17,4711")
+      ->delimiter(',')
+      ->check(number_up_to(UINT32_MAX));
+  app.add_option("--port", options.ports, "Only these ports, remote or local, as 80,443")
+      ->delimiter(',')
+      ->check(number_up_to(UINT16_MAX));
+  app.add_option("--direction", options.directions, "Only what was sent (snd) or received (rcv)")
+      ->delimiter(',')
+      ->check(one_of(kDirections));
+  app.add_option("--msg-type", options.msg_types, "Only requests, responses, or what is neither")
+      ->delimiter(',')
+      ->check(one_of(kMsgTypes));
+}
+
+ebpf_filter make_filter(const Options& options) {
+  ebpf_filter filter = EBPF_FILTER_INIT;
+  filter.protocols = to_mask(options.protocols, kProtocols);
+  filter.directions = to_mask(options.directions, kDirections);
+  filter.msg_types = to_mask(options.msg_types, kMsgTypes);
+  filter.process_ids = options.process_ids.data();
+  filter.process_count = static_cast<uint32_t>(options.process_ids.size());
+  filter.ports = options.ports.data();
+  filter.port_count = static_cast<uint32_t>(options.ports.size());
+  return filter;
+}
+
 void declare_options(CLI::App& app, Options& options) {
   app.add_option("-o,--output", options.output, "text or json (one object per line)")
       ->check(CLI::IsMember({"text", "json"}))
@@ -137,6 +215,7 @@ void declare_options(CLI::App& app, Options& options) {
       ->check(CLI::IsMember({"tail", "oldest"}))
       ->capture_default_str();
   app.add_option("--lanes", options.lanes, "Lanes to read, as 0,2,5 (default: all)");
+  declare_filter(app, options);
   app.set_version_flag("-V,--version", std::string("ebpf-tail ") + ebpf_version());
 }
 
@@ -155,10 +234,11 @@ void print_summary(const ebpf_consumer* consumer) {
   stats.size = sizeof stats;
   if (ebpf_consumer_stats(consumer, &stats) != 0) return;
   std::fprintf(stderr,
-               "ebpf-tail: %" PRIu64 " published, %" PRIu64 " delivered, %" PRIu64 " lost, %" PRIu64
-               " unread, %" PRIu64 " gaps, %" PRIu64 " lost upstream, %" PRIu64 " re-attached\n",
-               stats.published, stats.delivered, stats.lost, stats.unread, stats.gaps,
-               stats.upstream_lost, stats.reattaches);
+               "ebpf-tail: %" PRIu64 " published, %" PRIu64 " delivered, %" PRIu64
+               " filtered, %" PRIu64 " lost, %" PRIu64 " unread, %" PRIu64 " gaps, %" PRIu64
+               " lost upstream, %" PRIu64 " re-attached\n",
+               stats.published, stats.delivered, stats.filtered, stats.lost, stats.unread,
+               stats.gaps, stats.upstream_lost, stats.reattaches);
 }
 
 int run(ebpf_consumer* consumer, Printer& printer) {
@@ -191,6 +271,8 @@ int attach_and_print(const Options& options) {
   open_options.socket_path = options.socket_path.empty() ? nullptr : options.socket_path.c_str();
   open_options.lanes = options.lane_mask;
   open_options.from = options.from == "oldest" ? EBPF_FROM_OLDEST : EBPF_FROM_TAIL;
+  const ebpf_filter filter = make_filter(options);
+  open_options.filter = &filter;
   open_options.on_record = on_record;
   open_options.on_gap = on_gap;
   open_options.user = &printer;

@@ -55,9 +55,66 @@ typedef void (*ebpf_gap_fn)(const struct ebpf_gap* gap, uint32_t lane, void* use
 
 #define EBPF_FROM_TAIL 0u   /* only what is published from now on */
 #define EBPF_FROM_OLDEST 1u /* also what the ring still holds */
+#define EBPF_FROM_RESUME 2u /* where options.positions say that an earlier consumer stood */
 
 /* flags */
 #define EBPF_NO_REATTACH 1u /* the end of the producer ends the stream: poll gives -EPIPE */
+
+/*
+ * What a consumer wants to see. A record must pass every part that is set; one that does not
+ * is skipped before the callback, and counted as filtered. Gap notices always come through.
+ * Copied at open, the lists included.
+ */
+struct ebpf_filter {
+  size_t size;                 /* sizeof(struct ebpf_filter) */
+  uint32_t protocols;          /* EBPF_FILTER_HTTP1 | ...; 0: all */
+  uint32_t directions;         /* EBPF_FILTER_SND | EBPF_FILTER_RCV; 0: both */
+  uint32_t msg_types;          /* EBPF_FILTER_REQUEST | ...; 0: all */
+  uint32_t process_count;      /* of process_ids, at most EBPF_FILTER_LIST_MAX; 0: all */
+  const uint32_t* process_ids; /* a record's process_id must be one of them */
+  const uint16_t* ports;       /* a record's remote or local port must be one of them */
+  uint32_t port_count;         /* of ports, at most EBPF_FILTER_LIST_MAX; 0: all */
+  uint32_t reserved;           /* 0 */
+};
+
+/* ebpf_filter.protocols: one bit for each SOCK_DATA_* */
+#define EBPF_FILTER_UNKNOWN 0x01u
+#define EBPF_FILTER_HTTP1 0x02u
+#define EBPF_FILTER_HTTP2 0x04u
+#define EBPF_FILTER_DUBBO 0x08u
+#define EBPF_FILTER_MYSQL 0x10u
+#define EBPF_FILTER_REDIS 0x20u
+#define EBPF_FILTER_KAFKA 0x40u
+#define EBPF_FILTER_DNS 0x80u
+/* ebpf_filter.directions: 1 << SOCK_DIR_* */
+#define EBPF_FILTER_SND 1u
+#define EBPF_FILTER_RCV 2u
+/* ebpf_filter.msg_types: 1 << MSG_* */
+#define EBPF_FILTER_NO_TYPE 1u
+#define EBPF_FILTER_REQUEST 2u
+#define EBPF_FILTER_RESPONSE 4u
+
+#define EBPF_FILTER_LIST_MAX 65536u
+
+#ifdef __cplusplus
+#define EBPF_FILTER_INIT \
+  { sizeof(struct ebpf_filter) }
+#else
+#define EBPF_FILTER_INIT \
+  { .size = sizeof(struct ebpf_filter) }
+#endif
+
+/*
+ * Where a consumer stands in a lane: what ebpf_consumer_positions() gave, to be handed back
+ * unchanged. Plain numbers, so that they can be kept in a file.
+ */
+struct ebpf_position {
+  uint64_t epoch;
+  uint64_t seq; /* of the data record that comes next */
+  uint64_t segment;
+  uint32_t offset;
+  uint32_t lane;
+};
 
 struct ebpf_consumer_options {
   size_t size;             /* sizeof(struct ebpf_consumer_options) */
@@ -71,6 +128,16 @@ struct ebpf_consumer_options {
   ebpf_record_fn on_record; /* must not be NULL */
   ebpf_gap_fn on_gap;       /* may be NULL; gaps are counted all the same */
   void* user;               /* handed to the callbacks */
+  /* Fields from here on came later: a caller whose size ends before them gets zeros. */
+  const struct ebpf_filter* filter; /* NULL: every record */
+  /*
+   * EBPF_FROM_RESUME, else NULL and 0. What was published in between and is gone counts as
+   * lost, exactly. A lane that has no position begins at its first record ever. When the
+   * producer is another than that of the positions (their epoch), EBPF_GAP_RESTART is told,
+   * and every lane begins at its first record.
+   */
+  const struct ebpf_position* positions;
+  size_t position_count;
 };
 
 #ifdef __cplusplus
@@ -86,28 +153,38 @@ struct ebpf_consumer_options {
  * At any moment: published == delivered + filtered + lost + unread.
  */
 struct ebpf_consumer_stats {
-  size_t size;            /* in: sizeof(struct ebpf_consumer_stats); out: bytes filled */
-  uint64_t epoch;         /* of the producer that it reads; 0: none at present */
-  uint64_t published;     /* data records published since it joined */
-  uint64_t delivered;     /* handed to on_record */
-  uint64_t filtered;      /* skipped by a filter; 0 so far */
-  uint64_t lost;          /* lapped, or unreadable */
-  uint64_t unread;        /* still to come */
-  uint64_t upstream_lost; /* told by gap notices: lost before the ring, not in `published` */
-  uint64_t gaps;          /* gap callbacks, or what they would have been */
-  uint64_t sleeps;        /* times it went to sleep */
-  uint64_t reattaches;    /* producers that it found again */
-  uint32_t lane_count;    /* lanes that it reads */
-  uint32_t consumer_id;   /* its id at the producer; 0: not attached */
+  size_t size;             /* in: sizeof(struct ebpf_consumer_stats); out: bytes filled */
+  uint64_t epoch;          /* of the producer that it reads; 0: none at present */
+  uint64_t published;      /* data records published since it joined */
+  uint64_t delivered;      /* handed to on_record */
+  uint64_t filtered;       /* skipped by the filter */
+  uint64_t lost;           /* lapped, or unreadable */
+  uint64_t unread;         /* still to come */
+  uint64_t upstream_lost;  /* told by gap notices: lost before the ring, not in `published` */
+  uint64_t gaps;           /* gap callbacks, or what they would have been */
+  uint64_t sleeps;         /* times it went to sleep */
+  uint64_t reattaches;     /* producers that it found again */
+  uint32_t lane_count;     /* lanes that it reads */
+  uint32_t consumer_id;    /* its id at the producer; 0: not attached */
+  uint32_t last_end;       /* EBPF_END_*: why the last attachment ended */
+  uint32_t last_end_errno; /* EBPF_END_DETACHED: the producer's reason */
 };
+
+/* ebpf_consumer_stats.last_end */
+#define EBPF_END_NONE 0u     /* none has ended so far */
+#define EBPF_END_ORDERLY 1u  /* the producer marked the ring as ended */
+#define EBPF_END_HUNG_UP 2u  /* the connection was lost: the producer died, most likely */
+#define EBPF_END_DETACHED 3u /* the producer detached this consumer, and told why */
 
 /*
  * Attach to the producer at options->socket_path. On success *consumer is a handle that
  * the caller ends with ebpf_consumer_close(). Blocks for the connection only, at most a
  * second. Errors, with *consumer NULL:
- *   -EINVAL  options not usable (size, lanes, from, on_record)
+ *   -EINVAL  options not usable (size, lanes, from, on_record, filter, positions)
  *   -ENOENT, -ECONNREFUSED  no producer there    -EACCES  not in the socket's group
- *   -EUSERS  all of its consumer slots are taken -EPROTO  another protocol or layout version
+ *   -EUSERS  all of its consumer slots are taken, or all that one user may have
+ *   -EAGAIN  it is busy with too many joins, for the whole second: try again later
+ *   -EPROTO  another protocol or layout version
  *   -EBADMSG its answer or its ring cannot be valid   others: as from socket, mmap …
  */
 EBPF_API int ebpf_consumer_open(struct ebpf_consumer** consumer,
@@ -134,6 +211,15 @@ EBPF_API int ebpf_consumer_poll(struct ebpf_consumer* consumer, int timeout_ms);
  * ebpf_consumer_poll(consumer, 0) that returned 0.
  */
 EBPF_API int ebpf_consumer_fd(const struct ebpf_consumer* consumer);
+
+/*
+ * Where the consumer stands: fills up to `capacity` positions, one for each lane that it
+ * reads, and returns how many lanes there are; `positions` may be NULL if capacity is 0.
+ * Inside on_record, the record at hand counts as read. From the polling thread.
+ * To go on there with another handle: EBPF_FROM_RESUME.
+ */
+EBPF_API int ebpf_consumer_positions(const struct ebpf_consumer* consumer,
+                                     struct ebpf_position* positions, size_t capacity);
 
 /* A function and a struct of one name, as stat(2): g++ -Wshadow would complain. */
 #if defined(__cplusplus) && defined(__GNUC__)

@@ -4,7 +4,7 @@ ebpf_add_gtest(ring_reader_test
   LIBS ebpf_static ebpf_ring
   LABELS unit)
 ebpf_add_gtest(consumer_test
-  SOURCES consumer_test.cpp
+  SOURCES consumer_test.cpp consumer_filter_test.cpp consumer_resume_test.cpp
   LIBS ebpf_static ebpf_ring
   LABELS unit)
 find_package(nlohmann_json REQUIRED)

@@ -26,12 +26,26 @@ inline uint8_t pattern_byte(uint64_t seq, uint32_t lane, uint32_t at) {
   return static_cast<uint8_t>(seq * 31 + lane * 7 + at);
 }
 
+// What a filter looks at, so that every number gives another mixture.
+inline void set_fields(SK_BPF_DATA& data, uint64_t seq) {
+  static constexpr uint16_t kProtocols[] = {SOCK_DATA_UNKNOWN, SOCK_DATA_HTTP1, SOCK_DATA_HTTP2,
+                                            SOCK_DATA_DUBBO,   SOCK_DATA_MYSQL, SOCK_DATA_REDIS,
+                                            SOCK_DATA_KAFKA,   SOCK_DATA_DNS};
+  data.process_id = static_cast<uint32_t>(1000 + seq % 3);
+  data.l7_protocal_hint = kProtocols[seq % 8];
+  data.msg_type = static_cast<uint8_t>(seq % 3);
+  data.direction = static_cast<uint8_t>(seq % 2);
+  data.tuple.rport = static_cast<uint16_t>(80 + seq % 4);
+  data.tuple.lport = static_cast<uint16_t>(50000 + seq % 7);
+}
+
 // Appends a record that record_is_intact() accepts; not yet published.
 inline void append_record(RingWriter& writer, uint32_t lane, uint32_t cap_len) {
   ebpf_record* record = writer.reserve(lane, cap_len);
   ASSERT_NE(record, nullptr);
   record->data = SK_BPF_DATA{};
   record->data.socket_id = record->seq * 3 + lane;
+  set_fields(record->data, record->seq);
   record->data.cap_seq = record->seq;
   record->data.cap_len = cap_len;
   auto* payload = reinterpret_cast<uint8_t*>(record + 1);

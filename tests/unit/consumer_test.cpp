@@ -10,6 +10,7 @@
 
 #include "libebpf/consumer.h"
 #include "libebpf/control.h"
+#include "tests/unit/consumer_client.h"
 #include "tests/unit/consumer_producer.h"
 
 namespace ebpf {
@@ -18,90 +19,6 @@ namespace {
 size_t open_descriptors() {
   return static_cast<size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
                                            std::filesystem::directory_iterator()));
-}
-
-struct ebpf_consumer_stats stats_of(const ebpf_consumer* consumer) {
-  struct ebpf_consumer_stats stats {};
-  stats.size = sizeof stats;
-  EXPECT_EQ(ebpf_consumer_stats(consumer, &stats), 0);
-  EXPECT_EQ(stats.published, stats.delivered + stats.filtered + stats.lost + stats.unread);
-  return stats;
-}
-
-// A consumer that checks every record and keeps what it was told.
-class TestConsumer {
- public:
-  explicit TestConsumer(const std::string& path, uint32_t flags = 0, uint32_t from = EBPF_FROM_TAIL)
-      : path_(path) {
-    options_.socket_path = path_.c_str();
-    options_.flags = flags;
-    options_.from = from;
-    options_.on_record = [](const ebpf_record* record, uint32_t lane, void* user) {
-      return static_cast<TestConsumer*>(user)->record(*record, lane);
-    };
-    options_.on_gap = [](const ebpf_gap* gap, uint32_t lane, void* user) {
-      auto* self = static_cast<TestConsumer*>(user);
-      EXPECT_LT(lane, 64u);
-      self->gaps.push_back({*gap, self->seqs.size()});
-    };
-    options_.user = this;
-  }
-  ~TestConsumer() { ebpf_consumer_close(handle); }
-  TestConsumer(const TestConsumer&) = delete;
-  TestConsumer& operator=(const TestConsumer&) = delete;
-
-  int open() { return ebpf_consumer_open(&handle, &options_); }
-  ebpf_consumer_options& options() { return options_; }
-
-  // Polls until so many records came in all, or five seconds are over.
-  void poll_until(size_t records, int timeout_ms = 100) {
-    const uint64_t end = now_us() + 5000000;
-    while (seqs.size() < records && now_us() < end) {
-      ASSERT_GE(ebpf_consumer_poll(handle, timeout_ms), 0) << ebpf_last_error();
-    }
-    ASSERT_EQ(seqs.size(), records);
-  }
-  void poll_until_gaps(size_t count) {
-    const uint64_t end = now_us() + 5000000;
-    while (gaps.size() < count && now_us() < end) {
-      ASSERT_GE(ebpf_consumer_poll(handle, 20), 0) << ebpf_last_error();
-    }
-    ASSERT_EQ(gaps.size(), count);
-  }
-
-  struct Told {
-    ebpf_gap gap;
-    size_t after_records;
-  };
-  ebpf_consumer* handle = nullptr;
-  std::vector<uint64_t> seqs;
-  std::vector<Told> gaps;
-  uint64_t torn = 0;
-  std::function<int()> during;
-
- private:
-  int record(const ebpf_record& record, uint32_t lane) {
-    if (!record_is_intact(record, lane)) ++torn;
-    seqs.push_back(record.seq);
-    return during ? during() : 0;
-  }
-
-  std::string path_;
-  ebpf_consumer_options options_ = EBPF_CONSUMER_OPTIONS_INIT;
-};
-
-// The consumer's end of the control connection, found among our descriptors.
-int control_socket() {
-  for (int fd = 3; fd < 256; ++fd) {
-    sockaddr_un peer{};
-    socklen_t length = sizeof peer;
-    int type = 0;
-    socklen_t type_length = sizeof type;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_length) != 0) continue;
-    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) continue;
-    if (type == SOCK_SEQPACKET && std::strstr(peer.sun_path, "producer.sock") != nullptr) return fd;
-  }
-  return -1;
 }
 
 // ---- what a caller may get wrong --------------------------------------------------------
@@ -115,10 +32,35 @@ TEST(ConsumerApi, RefusesOptionsThatCannotBeMeant) {
   };
   const Case cases[] = {
       {"options.size is 0", [](ebpf_consumer_options& o) { o.size = 0; }},
-      {"options.size is 71", [](ebpf_consumer_options& o) { o.size = sizeof o - 1; }},
+      {"options.size is 71", [](ebpf_consumer_options& o) { o.size = 71; }},
+      {"options.size is 64", [](ebpf_consumer_options& o) { o.size = 64; }},
+      {"options.size is 76", [](ebpf_consumer_options& o) { o.size = 76; }},
       {"options.size is", [](ebpf_consumer_options& o) { o.size = SIZE_MAX; }},
       {"on_record is NULL", [](ebpf_consumer_options& o) { o.on_record = nullptr; }},
-      {"options.from is 2", [](ebpf_consumer_options& o) { o.from = 2; }},
+      {"options.from is 3", [](ebpf_consumer_options& o) { o.from = 3; }},
+      {"position_count is 0", [](ebpf_consumer_options& o) { o.from = EBPF_FROM_RESUME; }},
+      {"EBPF_FROM_RESUME only", [](ebpf_consumer_options& o) { o.position_count = 1; }},
+      {"position_count is 65",
+       [](ebpf_consumer_options& o) {
+         static const ebpf_position positions[65] = {};
+         o.from = EBPF_FROM_RESUME;
+         o.positions = positions;
+         o.position_count = 65;
+       }},
+      {"positions[1] is lane 3 of epoch 7",
+       [](ebpf_consumer_options& o) {
+         static const ebpf_position positions[2] = {{7, 0, 0, 0, 3}, {7, 0, 0, 0, 3}};
+         o.from = EBPF_FROM_RESUME;
+         o.positions = positions;
+         o.position_count = 2;
+       }},
+      {"positions[1] is lane 4 of epoch 8",
+       [](ebpf_consumer_options& o) {
+         static const ebpf_position positions[2] = {{7, 0, 0, 0, 3}, {8, 0, 0, 0, 4}};
+         o.from = EBPF_FROM_RESUME;
+         o.positions = positions;
+         o.position_count = 2;
+       }},
       {"unknown flags: 6", [](ebpf_consumer_options& o) { o.flags = 6; }},
       {"reserved is not 0", [](ebpf_consumer_options& o) { o.reserved = 1; }},
       {"longer than 15", [](ebpf_consumer_options& o) { o.name = "0123456789abcdef"; }},
@@ -618,7 +560,10 @@ TEST_F(Attached, EndsWithTheProducerWhenAskedTo) {
     EXPECT_EQ(ebpf_consumer_poll(consumer.handle, 1000), 50);
     EXPECT_EQ(ebpf_consumer_poll(consumer.handle, 1000), -EPIPE);
     EXPECT_EQ(ebpf_consumer_poll(consumer.handle, 0), -EPIPE);
-    EXPECT_STREQ(ebpf_last_error(), "the producer is gone");
+    EXPECT_STREQ(ebpf_last_error(), orderly
+                                        ? "the producer is gone: it ended in good order"
+                                        : "the producer is gone: the connection to it was lost");
+    EXPECT_EQ(stats_of(consumer.handle).last_end, orderly ? EBPF_END_ORDERLY : EBPF_END_HUNG_UP);
     EXPECT_TRUE(consumer.gaps.empty());
     EXPECT_EQ(stats_of(consumer.handle).published, 50u);
   }
@@ -678,6 +623,8 @@ TEST_F(Attached, GoesOnWhereItWasWhenItWasCutOff) {
   EXPECT_TRUE(consumer.gaps.empty());
   const auto stats = stats_of(consumer.handle);
   EXPECT_EQ(stats.reattaches, 5u);
+  EXPECT_EQ(stats.last_end, EBPF_END_DETACHED);
+  EXPECT_EQ(stats.last_end_errno, static_cast<uint32_t>(EBADMSG));
   EXPECT_EQ(stats.lost, 0u);
   EXPECT_EQ(stats.published, 175u);
 }

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include <sstream>
+
 #include "consumer/examples/format.h"
 #include "tests/unit/consumer_producer.h"
 
@@ -306,8 +308,48 @@ TEST_F(TailProgram, SumsUpWhenItIsStopped) {
     tail.signal(number);
     EXPECT_EQ(tail.wait(), 0);
     EXPECT_EQ(tail.err,
-              "ebpf-tail: 10 published, 10 delivered, 0 lost, 0 unread, 0 gaps, 0 lost upstream, "
+              "ebpf-tail: 10 published, 10 delivered, 0 filtered, 0 lost, 0 unread, 0 gaps, 0 lost "
+              "upstream, "
               "0 re-attached\n");
+  }
+}
+
+TEST_F(TailProgram, PrintsOnlyWhatTheFilterLetsThrough) {
+  TestProducer producer(path_, small_options(), 56);
+  const std::pair<std::vector<std::string>, bool (*)(const SK_BPF_DATA&)> cases[] = {
+      {{"--proto", "http,dns"},
+       [](const SK_BPF_DATA& d) {
+         return d.l7_protocal_hint == SOCK_DATA_HTTP1 || d.l7_protocal_hint == SOCK_DATA_DNS;
+       }},
+      {{"--pid", "1001"}, [](const SK_BPF_DATA& d) { return d.process_id == 1001; }},
+      {{"--port", "81,50003"},
+       [](const SK_BPF_DATA& d) { return d.tuple.rport == 81 || d.tuple.lport == 50003; }},
+      {{"--direction", "rcv", "--msg-type", "response"},
+       [](const SK_BPF_DATA& d) {
+         return d.direction == SOCK_DIR_RCV && d.msg_type == MSG_RESPONSE;
+       }},
+  };
+  for (const auto& [filter, match] : cases) {
+    std::vector<uint64_t> expected;
+    for (uint64_t seq = 0; seq < 56; ++seq) {
+      SK_BPF_DATA data{};
+      set_fields(data, seq);
+      if (match(data)) expected.push_back(seq);
+    }
+    std::vector<std::string> arguments = {"--socket", path_, "--from", "oldest", "-o", "json"};
+    arguments.insert(arguments.end(), filter.begin(), filter.end());
+    Tail tail(arguments);
+    std::istringstream lines(tail.lines(static_cast<int>(expected.size())));
+    std::vector<uint64_t> seen;
+    for (std::string line; std::getline(lines, line);) {
+      seen.push_back(nlohmann::json::parse(line)["cap_seq"]);
+    }
+    EXPECT_EQ(seen, expected) << filter[0];
+    tail.signal(SIGTERM);
+    EXPECT_EQ(tail.wait(), 0);
+    const std::string told = "56 published, " + std::to_string(expected.size()) + " delivered, " +
+                             std::to_string(56 - expected.size()) + " filtered, 0 lost";
+    EXPECT_NE(tail.err.find(told), std::string::npos) << tail.err;
   }
 }
 
@@ -330,9 +372,10 @@ TEST_F(TailProgram, SaysThatThereIsNoProducer) {
 
 TEST_F(TailProgram, RefusesOptionsThatItDoesNotKnow) {
   const std::vector<std::vector<std::string>> cases = {
-      {"--nonsense"},    {"-o", "xml"},      {"--count", "0"},
-      {"--count", "-1"}, {"--count", "1e3"}, {"--from", "middle"},
-      {"--lanes", "64"}, {"--lanes", "1,x"}, {"extra"}};
+      {"--nonsense"},      {"-o", "xml"},        {"--count", "0"},      {"--count", "-1"},
+      {"--count", "1e3"},  {"--from", "middle"}, {"--lanes", "64"},     {"--lanes", "1,x"},
+      {"extra"},           {"--proto", "smtp"},  {"--pid", "-1"},       {"--pid", "4294967296"},
+      {"--port", "65536"}, {"--port", "x"},      {"--direction", "up"}, {"--msg-type", "both"}};
   for (const auto& arguments : cases) {
     Tail tail(arguments);
     EXPECT_EQ(tail.wait(), 2) << arguments[0];

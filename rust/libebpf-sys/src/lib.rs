@@ -92,6 +92,45 @@ pub const EBPF_FROM_TAIL: u32 = 0;
 /// `ebpf_consumer_options.from`: also what the ring still holds.
 pub const EBPF_FROM_OLDEST: u32 = 1;
 
+/// `ebpf_consumer_options.from`: where `positions` say that an earlier consumer stood.
+pub const EBPF_FROM_RESUME: u32 = 2;
+/// `ebpf_filter.protocols`: none of the known protocols.
+pub const EBPF_FILTER_UNKNOWN: u32 = 1;
+/// `ebpf_filter.protocols`: HTTP/1.
+pub const EBPF_FILTER_HTTP1: u32 = 2;
+/// `ebpf_filter.protocols`: HTTP/2.
+pub const EBPF_FILTER_HTTP2: u32 = 4;
+/// `ebpf_filter.protocols`: Dubbo.
+pub const EBPF_FILTER_DUBBO: u32 = 8;
+/// `ebpf_filter.protocols`: MySQL.
+pub const EBPF_FILTER_MYSQL: u32 = 16;
+/// `ebpf_filter.protocols`: Redis.
+pub const EBPF_FILTER_REDIS: u32 = 32;
+/// `ebpf_filter.protocols`: Kafka.
+pub const EBPF_FILTER_KAFKA: u32 = 64;
+/// `ebpf_filter.protocols`: DNS.
+pub const EBPF_FILTER_DNS: u32 = 128;
+/// `ebpf_filter.directions`: what was sent.
+pub const EBPF_FILTER_SND: u32 = 1;
+/// `ebpf_filter.directions`: what was received.
+pub const EBPF_FILTER_RCV: u32 = 2;
+/// `ebpf_filter.msg_types`: neither request nor response.
+pub const EBPF_FILTER_NO_TYPE: u32 = 1;
+/// `ebpf_filter.msg_types`: requests.
+pub const EBPF_FILTER_REQUEST: u32 = 2;
+/// `ebpf_filter.msg_types`: responses.
+pub const EBPF_FILTER_RESPONSE: u32 = 4;
+/// Entries that a list of `ebpf_filter` has at most.
+pub const EBPF_FILTER_LIST_MAX: u32 = 65536;
+/// `ebpf_consumer_stats.last_end`: no attachment has ended so far.
+pub const EBPF_END_NONE: u32 = 0;
+/// `ebpf_consumer_stats.last_end`: the producer marked the ring as ended.
+pub const EBPF_END_ORDERLY: u32 = 1;
+/// `ebpf_consumer_stats.last_end`: the connection was lost.
+pub const EBPF_END_HUNG_UP: u32 = 2;
+/// `ebpf_consumer_stats.last_end`: the producer detached this consumer.
+pub const EBPF_END_DETACHED: u32 = 3;
+
 /// `ebpf_consumer_options.flags`: the end of the producer ends the stream.
 pub const EBPF_NO_REATTACH: u32 = 1;
 
@@ -202,6 +241,46 @@ pub type ebpf_record_fn =
 /// Called for every gap. Must not unwind.
 pub type ebpf_gap_fn = unsafe extern "C" fn(gap: *const ebpf_gap, lane: u32, user: *mut c_void);
 
+/// What a consumer wants to see.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct ebpf_filter {
+    /// Size of this struct.
+    pub size: usize,
+    /// `EBPF_FILTER_HTTP1 | ...`; 0: all.
+    pub protocols: u32,
+    /// `EBPF_FILTER_SND | EBPF_FILTER_RCV`; 0: both.
+    pub directions: u32,
+    /// `EBPF_FILTER_REQUEST | ...`; 0: all.
+    pub msg_types: u32,
+    /// Of `process_ids`; 0: all.
+    pub process_count: u32,
+    /// A record's process id must be one of them.
+    pub process_ids: *const u32,
+    /// A record's remote or local port must be one of them.
+    pub ports: *const u16,
+    /// Of `ports`; 0: all.
+    pub port_count: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Where a consumer stands in a lane.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ebpf_position {
+    /// Of the producer.
+    pub epoch: u64,
+    /// Of the data record that comes next.
+    pub seq: u64,
+    /// Segment of the lane.
+    pub segment: u64,
+    /// Bytes into the segment.
+    pub offset: u32,
+    /// Number of the lane.
+    pub lane: u32,
+}
+
 /// What to attach to, and how.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -228,6 +307,12 @@ pub struct ebpf_consumer_options {
     pub on_gap: Option<ebpf_gap_fn>,
     /// Handed to the callbacks.
     pub user: *mut c_void,
+    /// Null: every record.
+    pub filter: *const ebpf_filter,
+    /// `EBPF_FROM_RESUME`, else null.
+    pub positions: *const ebpf_position,
+    /// Of `positions`.
+    pub position_count: usize,
 }
 
 /// Where a consumer stands.
@@ -260,6 +345,10 @@ pub struct ebpf_consumer_stats {
     pub lane_count: u32,
     /// Its id at the producer; 0: not attached.
     pub consumer_id: u32,
+    /// `EBPF_END_*`: why the last attachment ended.
+    pub last_end: u32,
+    /// `EBPF_END_DETACHED`: the producer's reason.
+    pub last_end_errno: u32,
 }
 
 extern "C" {
@@ -289,6 +378,16 @@ extern "C" {
     /// # Safety
     /// A live handle.
     pub fn ebpf_consumer_fd(consumer: *const ebpf_consumer) -> c_int;
+
+    /// Fill up to `capacity` positions. The number of lanes, or a negative errno value.
+    ///
+    /// # Safety
+    /// A live handle, on the thread that polls; room for `capacity` positions.
+    pub fn ebpf_consumer_positions(
+        consumer: *const ebpf_consumer,
+        positions: *mut ebpf_position,
+        capacity: usize,
+    ) -> c_int;
 
     /// Fill `*stats`. 0, or a negative errno value.
     ///

@@ -3,7 +3,7 @@
 
 use crate::callback::{on_gap, on_record, Flow, Slot};
 use crate::error::Error;
-use crate::record::Event;
+use crate::record::{Direction, Event, MessageType, Protocol};
 use libebpf_sys as sys;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -22,6 +22,101 @@ pub enum StartFrom {
     Oldest,
 }
 
+/// What a consumer wants to see. A record must pass every part that is set; one that does not
+/// is skipped before the handler, and counted in [`Stats::filtered`]. Gaps always come through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    protocols: u32,
+    directions: u32,
+    msg_types: u32,
+    process_ids: Vec<u32>,
+    ports: Vec<u16>,
+}
+
+impl Filter {
+    /// Lets everything through.
+    pub fn new() -> Filter {
+        Filter::default()
+    }
+
+    /// Records of this protocol; with several calls, of any of them.
+    pub fn protocol(mut self, protocol: Protocol) -> Filter {
+        self.protocols |= match protocol {
+            Protocol::Http1 => sys::EBPF_FILTER_HTTP1,
+            Protocol::Http2 => sys::EBPF_FILTER_HTTP2,
+            Protocol::Dubbo => sys::EBPF_FILTER_DUBBO,
+            Protocol::MySql => sys::EBPF_FILTER_MYSQL,
+            Protocol::Redis => sys::EBPF_FILTER_REDIS,
+            Protocol::Kafka => sys::EBPF_FILTER_KAFKA,
+            Protocol::Dns => sys::EBPF_FILTER_DNS,
+            _ => sys::EBPF_FILTER_UNKNOWN,
+        };
+        self
+    }
+
+    /// Records of this process; with several calls, of any of them.
+    pub fn process_id(mut self, process_id: u32) -> Filter {
+        self.process_ids.push(process_id);
+        self
+    }
+
+    /// Records whose remote or local port is this one; with several calls, any of them.
+    pub fn port(mut self, port: u16) -> Filter {
+        self.ports.push(port);
+        self
+    }
+
+    /// Records of this direction.
+    pub fn direction(mut self, direction: Direction) -> Filter {
+        self.directions |= match direction {
+            Direction::Send => sys::EBPF_FILTER_SND,
+            Direction::Receive => sys::EBPF_FILTER_RCV,
+        };
+        self
+    }
+
+    /// Requests, responses, or what is neither; with several calls, any of them.
+    pub fn message(mut self, kind: MessageType) -> Filter {
+        self.msg_types |= match kind {
+            MessageType::Request => sys::EBPF_FILTER_REQUEST,
+            MessageType::Response => sys::EBPF_FILTER_RESPONSE,
+            _ => sys::EBPF_FILTER_NO_TYPE,
+        };
+        self
+    }
+
+    /// The C form, which borrows the lists.
+    fn raw(&self) -> sys::ebpf_filter {
+        let count = |len: usize| len.try_into().unwrap_or(u32::MAX);
+        sys::ebpf_filter {
+            size: std::mem::size_of::<sys::ebpf_filter>(),
+            protocols: self.protocols,
+            directions: self.directions,
+            msg_types: self.msg_types,
+            process_count: count(self.process_ids.len()),
+            process_ids: self.process_ids.as_ptr(),
+            ports: self.ports.as_ptr(),
+            port_count: count(self.ports.len()),
+            reserved: 0,
+        }
+    }
+}
+
+/// Where a consumer stood in a lane, for [`Builder::resume`]. Its numbers can be kept in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Of the producer.
+    pub epoch: u64,
+    /// Of the record that comes next.
+    pub seq: u64,
+    /// Segment of the lane.
+    pub segment: u64,
+    /// Bytes into the segment.
+    pub offset: u32,
+    /// Number of the lane.
+    pub lane: u32,
+}
+
 /// Says how to attach; made by [`Consumer::builder`].
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing is attached before open() is called"]
@@ -32,6 +127,8 @@ pub struct Builder {
     spin: Duration,
     name: Option<String>,
     no_reattach: bool,
+    filter: Option<Filter>,
+    positions: Vec<Position>,
 }
 
 impl Builder {
@@ -73,6 +170,20 @@ impl Builder {
         self
     }
 
+    /// What to see. Default: every record.
+    pub fn filter(mut self, filter: Filter) -> Builder {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Goes on where an earlier consumer stood ([`Consumer::positions`]), in place of
+    /// [`from`](Builder::from). What is gone since counts as lost; from another producer's
+    /// epoch on, a gap of cause restart is told, and everything of the new one is read.
+    pub fn resume(mut self, positions: &[Position]) -> Builder {
+        self.positions = positions.to_vec();
+        self
+    }
+
     /// Attaches. Blocks for the connection only, at most a second.
     pub fn open(&self) -> Result<Consumer, Error> {
         let socket = self
@@ -87,12 +198,16 @@ impl Builder {
         let pointer =
             |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |t| t.as_ptr());
 
+        let filter = self.filter.as_ref().map(Filter::raw);
+        let positions: Vec<_> = self.positions.iter().map(raw_position).collect();
+
         let slot = Box::new(Slot::default());
         let options = sys::ebpf_consumer_options {
             size: std::mem::size_of::<sys::ebpf_consumer_options>(),
             socket_path: pointer(&socket),
             lanes: self.lanes,
             from: match self.from {
+                _ if !positions.is_empty() => sys::EBPF_FROM_RESUME,
                 StartFrom::Tail => sys::EBPF_FROM_TAIL,
                 StartFrom::Oldest => sys::EBPF_FROM_OLDEST,
             },
@@ -107,6 +222,13 @@ impl Builder {
             on_record: Some(on_record),
             on_gap: Some(on_gap),
             user: Box::into_raw(slot).cast(),
+            filter: filter.as_ref().map_or(std::ptr::null(), |f| f),
+            positions: if positions.is_empty() {
+                std::ptr::null()
+            } else {
+                positions.as_ptr()
+            },
+            position_count: positions.len(),
         };
         // SAFETY: from Box::into_raw, never null.
         let slot = unsafe { NonNull::new_unchecked(options.user.cast::<Slot>()) };
@@ -122,6 +244,16 @@ impl Builder {
                 Err(error)
             }
         }
+    }
+}
+
+fn raw_position(position: &Position) -> sys::ebpf_position {
+    sys::ebpf_position {
+        epoch: position.epoch,
+        seq: position.seq,
+        segment: position.segment,
+        offset: position.offset,
+        lane: position.lane,
     }
 }
 
@@ -224,7 +356,34 @@ impl Consumer {
         }
     }
 
-    /// Where this consumer stands.
+    /// Where this consumer stands in each of its lanes, for [`Builder::resume`].
+    pub fn positions(&self) -> Vec<Position> {
+        let empty = sys::ebpf_position {
+            epoch: 0,
+            seq: 0,
+            segment: 0,
+            offset: 0,
+            lane: 0,
+        };
+        let mut raw = [empty; sys::EBPF_LANES_MAX as usize];
+        // SAFETY: a live handle, not shared between threads, and room for so many positions.
+        let count = unsafe {
+            sys::ebpf_consumer_positions(self.handle.as_ptr(), raw.as_mut_ptr(), raw.len())
+        };
+        let count = usize::try_from(count).unwrap_or(0).min(raw.len());
+        raw[..count]
+            .iter()
+            .map(|position| Position {
+                epoch: position.epoch,
+                seq: position.seq,
+                segment: position.segment,
+                offset: position.offset,
+                lane: position.lane,
+            })
+            .collect()
+    }
+
+    /// Where this consumer stands, in figures.
     pub fn stats(&self) -> Stats {
         let mut raw = sys::ebpf_consumer_stats {
             size: std::mem::size_of::<sys::ebpf_consumer_stats>(),
@@ -240,6 +399,8 @@ impl Consumer {
             reattaches: 0,
             lane_count: 0,
             consumer_id: 0,
+            last_end: 0,
+            last_end_errno: 0,
         };
         // SAFETY: a live handle, not shared between threads, and a struct of the size it says.
         let result = unsafe { sys::ebpf_consumer_stats(self.handle.as_ptr(), &mut raw) };
@@ -257,6 +418,7 @@ impl Consumer {
             reattaches: raw.reattaches,
             lane_count: raw.lane_count,
             consumer_id: raw.consumer_id,
+            last_end: End::from_raw(raw.last_end, raw.last_end_errno),
         }
     }
 }
@@ -325,6 +487,31 @@ pub struct Stats {
     pub lane_count: u32,
     /// Its id at the producer; 0: not attached.
     pub consumer_id: u32,
+    /// Why the last attachment ended; `None`: none has so far.
+    pub last_end: Option<End>,
+}
+
+/// Why an attachment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// The producer marked the ring as ended.
+    Orderly,
+    /// The connection was lost: the producer died, most likely.
+    HungUp,
+    /// The producer detached this consumer; its reason as an errno value.
+    Detached(u32),
+}
+
+impl End {
+    fn from_raw(end: u32, errno: u32) -> Option<End> {
+        match end {
+            sys::EBPF_END_ORDERLY => Some(End::Orderly),
+            sys::EBPF_END_HUNG_UP => Some(End::HungUp),
+            sys::EBPF_END_DETACHED => Some(End::Detached(errno)),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ mod escape;
 mod record;
 
 pub use callback::Flow;
-pub use consumer::{Builder, Consumer, StartFrom, Stats};
+pub use consumer::{Builder, Consumer, End, Filter, Position, StartFrom, Stats};
 pub use error::Error;
 pub use escape::{escape, Escaped};
 pub use libebpf_sys as sys;

@@ -2,7 +2,7 @@
 //! The crate on a real ring, over the real C library. HOSTILE_RING names the program that serves
 //! one (rust/tests/hostile_ring.cpp; ctest sets it); without it these tests are left out.
 
-use libebpf::{Consumer, Error, Event, StartFrom};
+use libebpf::{Consumer, Direction, End, Error, Event, Filter, StartFrom};
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::os::unix::io::{AsFd, AsRawFd};
@@ -173,4 +173,69 @@ fn the_end_of_the_producer_ends_the_stream_after_its_last_record() {
         consumer.for_each(|event| records += u64::from(matches!(event, Event::Record(_))));
     assert!(end.unwrap_err().is_end_of_stream());
     assert_eq!(records, RECORDS);
+    assert!(matches!(
+        consumer.stats().last_end,
+        Some(End::Orderly | End::HungUp)
+    ));
+}
+
+#[test]
+fn a_filter_lets_through_what_it_names_and_counts_the_rest() {
+    let ring = match Ring::start("filter") {
+        Some(ring) => ring,
+        None => return,
+    };
+    let wanted = |direction| {
+        let filter = Filter::new().direction(direction);
+        let builder = Consumer::builder().socket(&ring.socket).no_reattach();
+        let mut consumer = builder
+            .from(StartFrom::Oldest)
+            .filter(filter)
+            .open()
+            .unwrap();
+        let mut records = 0;
+        let end = |consumer: &Consumer| consumer.stats().unread == 0;
+        while !end(&consumer) {
+            let count = consumer.poll(SHORT, |event| {
+                if let Event::Record(record) = event {
+                    assert_eq!(record.direction(), direction);
+                    records += 1;
+                }
+            });
+            count.unwrap();
+        }
+        assert_accounted(&consumer);
+        assert_eq!(consumer.stats().delivered, records);
+        consumer.stats()
+    };
+    let sent = wanted(Direction::Send);
+    let received = wanted(Direction::Receive);
+    assert!(sent.delivered > 0 && received.delivered > 0);
+    assert!(sent.delivered + received.delivered <= RECORDS);
+    assert_eq!(sent.delivered + sent.filtered, RECORDS);
+}
+
+#[test]
+fn another_consumer_goes_on_where_one_stood() {
+    let ring = match Ring::start("resume") {
+        Some(ring) => ring,
+        None => return,
+    };
+    let mut first = ring.consumer();
+    let mut records = 0;
+    let stopped = first.for_each(|event| {
+        records += u64::from(matches!(event, Event::Record(_)));
+        match records {
+            123 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    stopped.unwrap();
+    let positions = first.positions();
+    drop(first);
+    let builder = Consumer::builder().socket(&ring.socket).no_reattach();
+    let mut second = builder.resume(&positions).open().unwrap();
+    assert_eq!(drain(&mut second).0, RECORDS - 123);
+    assert_accounted(&second);
+    assert_eq!(second.stats().lost, 0);
 }

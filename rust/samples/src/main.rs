@@ -115,10 +115,11 @@ fn tail(consumer: &mut Consumer, options: &Options) -> Result<(), Failure> {
 fn print_summary(consumer: &Consumer) {
     let stats = consumer.stats();
     eprintln!(
-        "ebpf-tail-rs: {} published, {} delivered, {} lost, {} unread, {} gaps, {} lost upstream, \
-         {} re-attached",
+        "ebpf-tail-rs: {} published, {} delivered, {} filtered, {} lost, {} unread, \
+         {} gaps, {} lost upstream, {} re-attached",
         stats.published,
         stats.delivered,
+        stats.filtered,
         stats.lost,
         stats.unread,
         stats.gaps,
