@@ -10,7 +10,9 @@ native=(build-essential cmake ninja-build pkg-config clang-14 llvm-14 libbpf-dev
         zlib1g-dev libboost-dev libcli11-dev libspdlog-dev nlohmann-json3-dev libgtest-dev
         python3 procps iproute2)
 rust=(rustc cargo)
-test=(nginx-light curl bind9-dnsutils dnsmasq-base relacy-dev)
+test=(nginx-light curl bind9-dnsutils dnsmasq-base tcpdump nghttp2-server nghttp2-client
+      mariadb-server-core mariadb-client-core redis-server redis-tools memcached postgresql-15
+      openssl openssh-client openssh-server relacy-dev)
 vm=(qemu-system-x86 busybox-static)
 bench=(libiceoryx-posh-dev)
 lint=(clang-format-14 clang-tidy-14 shellcheck rustfmt rust-clippy)
@@ -85,8 +87,11 @@ run apt-get -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 install -y --no-ins
 rm -f "$log"
 
 # Nor at the next boot: the tests start servers of their own.
+declare -A services=([nginx-light]=nginx [redis-server]=redis-server [memcached]=memcached
+                     [postgresql-15]=postgresql [openssh-server]=ssh)
 for package in "${missing[@]}"; do
-  if [ "$package" = nginx-light ] && command -v update-rc.d >/dev/null; then
-    update-rc.d nginx disable >/dev/null 2>&1 || :
+  service=${services[$package]:-}
+  if [ -n "$service" ] && command -v update-rc.d >/dev/null; then
+    update-rc.d "$service" disable >/dev/null 2>&1 || :
   fi
 done

@@ -15,6 +15,7 @@
 #include "messages.h"
 #include "net.h"
 #include "smoke.h"
+#include "wire.h"
 
 namespace {
 
@@ -22,6 +23,7 @@ using namespace traffic;
 
 constexpr const char* kUsage =
     "usage: ebpf-traffic smoke [--exchanges N] [--ipv4-only]\n"
+    "       ebpf-traffic wire SCALE\n"
     "       ebpf-traffic serve-http PORT          (0: any; prints \"listening on PORT\")\n"
     "       ebpf-traffic get HOST PORT PATH COUNT [keepalive]\n"
     "       ebpf-traffic serve-dns PORT\n"
@@ -145,6 +147,8 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   if (mode == "smoke") {
     run_smoke(smoke_options(args));
+  } else if (mode == "wire" && count == 2) {
+    run_wire({number(args[1], 1000)});
   } else if (mode == "serve-http" && count == 2) {
     serve_http(static_cast<uint16_t>(number(args[1], 65535)));
   } else if (mode == "serve-dns" && count == 2) {

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tcpdump beside us: every record holds the bytes that the wire holds at its sequence number,
+and together the records cover every byte on the wire."""
+
+import ctypes
+import json
+import os
+import time
+
+import pcap
+import trace_file
+from lib import Failure, check, check_equal, foreign, main, program, wait_until
+
+RECORDS_WANTED = 100_000
+SCALE = 10
+CAP_LEN = 512
+CLONE_NEWNET = 0x40000000
+
+
+def enter_own_network(bench):
+    """A loopback of our own, on which nobody else says anything."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        raise Failure(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+    bench.run([foreign("ip"), "link", "set", "lo", "up"])
+
+
+def start_tcpdump(bench, path):
+    tcpdump = bench.start("tcpdump", [foreign("tcpdump"), "-i", "lo", "-B", "262144", "-Z", "root",
+                                      "-n", "-s", "0", "-w", path, "tcp"])
+    wait_until(lambda: "listening on" in tcpdump.stderr() or not tcpdump.running(), 10,
+               "tcpdump listens")
+    check(tcpdump.running(), f"tcpdump ended: {tcpdump.stderr()}")
+    return tcpdump
+
+
+def stop_tcpdump(tcpdump, path):
+    """The kernel hands packets over in blocks, at the latest after a second."""
+    size, quiet_since = -1, time.monotonic()
+    while time.monotonic() - quiet_since < 1.3:
+        now = os.path.getsize(path)
+        if now != size:
+            size, quiet_since = now, time.monotonic()
+        time.sleep(0.05)
+    check_equal(tcpdump.stop(), 0, "exit code of tcpdump")
+    check("\n0 packets dropped by kernel" in tcpdump.stderr(), tcpdump.stderr())
+
+
+def key_of(record):
+    """The stream that a record belongs to, as the capture names it."""
+    size = 4 if record.addr_len == 4 else 16
+    local = (record.laddr[:size], record.lport)
+    remote = (record.raddr[:size], record.rport)
+    return (local, remote) if record.direction == trace_file.SENT else (remote, local)
+
+
+def check_records(records, stream, what):
+    """One side's records of a stream, in their order: right bytes, nothing left out."""
+    at = 0
+    for record in records:
+        position = stream.offset(record.tcp_seq, at)
+        on_the_wire = stream.bytes[at:at + record.cap_len]
+        if position != at:
+            raise Failure(f"{what}: {position - at} bytes between the record before and "
+                          f"{trace_file.brief(record)}")
+        if record.cap_len != min(record.syscall_len, CAP_LEN):
+            raise Failure(f"{what}: cap_len {record.cap_len} of {trace_file.brief(record)}")
+        if record.payload != on_the_wire:
+            raise Failure(f"{what}: the wire holds {bytes(on_the_wire[:40])!r} at the place of "
+                          f"{trace_file.brief(record)}")
+        at += record.syscall_len
+    check_equal(at, len(stream.bytes), f"{what}: bytes in its records")
+
+
+def check_cap_seq(records):
+    """The records of each socket count from 0, without a hole."""
+    sockets = {}
+    for record in records:
+        sockets.setdefault(record.socket_id, []).append(record.cap_seq)
+    for socket_id, numbers in sockets.items():
+        check(numbers == list(range(len(numbers))), f"cap_seq of socket {socket_id}: "
+              f"{numbers[:20]}")
+    return len(sockets)
+
+
+def every_record_is_what_the_wire_carried(bench):
+    enter_own_network(bench)
+    capture, trace = bench.path("wire.pcap"), bench.path("wire.ebpfrec")
+    producer = bench.producer("--perf-pages", "8192", "--record", trace, "--cap-len", str(CAP_LEN))
+    tcpdump = start_tcpdump(bench, capture)
+    done = bench.run([program("ebpf-traffic"), "wire", str(SCALE)])
+    said = json.loads(done.stdout)
+    stop_tcpdump(tcpdump, capture)
+    check_equal(producer.stop(), 0, "exit code of the producer")
+
+    streams = pcap.tcp_streams(capture)
+    records, gaps = trace_file.read(trace)
+    check_equal(gaps, [], "gaps in the trace")
+    flows = {flow["port"]: f"{flow['name']} over IPv{flow['ip']}" for flow in said["flows"]}
+    sides = {(key, end): [] for key in streams for end in (trace_file.SENT, trace_file.RECEIVED)}
+    mine = [record for record in records if record.process_id == said["process_id"]]
+    for record in mine:
+        side = (key_of(record), record.direction)
+        if side not in sides:
+            raise Failure(f"no such stream on the wire: {trace_file.brief(record)}")
+        sides[side].append(record)
+    check_equal(check_cap_seq(mine), len(streams), "sockets")
+    counts = dict.fromkeys(flows.values(), 0)
+    for (key, direction), found in sides.items():
+        (_, sport), (_, dport) = key
+        name = flows[sport if sport in flows else dport]
+        stream = streams[key]
+        check(stream.whole(), f"{name}: {sport} -> {dport} was captured whole")
+        check_records(found, stream, f"{name}, {sport} -> {dport}, "
+                                     f"{'receiver' if direction else 'sender'}")
+        counts[name] += len(found)
+    over_the_end = [key for key, stream in streams.items()
+                    if stream.first_seq + len(stream.bytes) > pcap.WRAP]
+    check(len(over_the_end) >= 2, "streams go over the end of the sequence numbers")
+    for name, count in counts.items():
+        print(f"  {name:24} {count:7} records")
+    print(f"  {'together':24} {len(mine):7} records, {len(streams)} streams, "
+          f"{sum(len(stream.bytes) for stream in streams.values()) / 1e6:.1f} MB on the wire, "
+          f"{len(over_the_end)} of them over the end of the sequence numbers")
+    check(len(mine) >= RECORDS_WANTED, f"{len(mine)} records, fewer than {RECORDS_WANTED}")
+
+
+main(every_record_is_what_the_wire_carried)
