@@ -16,6 +16,29 @@ struct user_msghdr {
 #define USER_MMSGHDR_BYTES 64
 #define USER_MMSGHDR_LEN 56 /* struct mmsghdr.msg_len */
 
+/* The same in 32-bit processes. */
+struct compat_msghdr {
+  uint32_t name;
+  uint32_t name_len;
+  uint32_t iov;
+  uint32_t iov_len;
+};
+struct compat_iovec {
+  uint32_t base;
+  uint32_t len;
+};
+#define COMPAT_MMSGHDR_BYTES 32
+#define COMPAT_MMSGHDR_LEN 28
+
+/* Where message `index` of a sendmmsg or recvmmsg stands, and its length. */
+EBPF_INLINE uint64_t message_at(const struct call_state* call, uint32_t index) {
+  return call->user + index * (call->is_compat ? COMPAT_MMSGHDR_BYTES : USER_MMSGHDR_BYTES);
+}
+
+EBPF_INLINE uint64_t message_len_at(const struct call_state* call, uint32_t index) {
+  return message_at(call, index) + (call->is_compat ? COMPAT_MMSGHDR_LEN : USER_MMSGHDR_LEN);
+}
+
 /* Appends up to `size` bytes, no more than the limit leaves. Returns 0 if they could not
  * be read. */
 EBPF_INLINE int gather_range(struct scratch* scratch, uint64_t from, uint64_t size) {
@@ -39,14 +62,39 @@ EBPF_INLINE int gather_range(struct scratch* scratch, uint64_t from, uint64_t si
   return 1;
 }
 
-EBPF_INLINE int gather_iovecs(struct scratch* scratch, uint64_t iov, uint64_t count) {
-  struct call_state* call = &scratch->call;
-  if (count == 0) return 1;
-  if (count > IOVECS_MAX) count = IOVECS_MAX;
-  /* 16..256 of 256 bytes. */
+/* `count` elements of the array at `from`, count in 1..IOVECS_MAX, into call->iovecs. */
+EBPF_INLINE int read_iovecs(struct call_state* call, uint64_t from, uint64_t count) {
+  if (!call->is_compat) {
+    /* 16..256 of 256 bytes. */
+    uint64_t bytes =
+        BOUND_SIZE(count * sizeof(struct user_iovec), IOVECS_MAX * sizeof(struct user_iovec));
+    return read_user(call->iovecs, bytes, from) == 0;
+  }
+  struct compat_iovec narrow[IOVECS_MAX];
+  __builtin_memset(narrow, 0, sizeof(narrow));
+  /* 8..128 of 128 bytes. */
   uint64_t bytes =
-      BOUND_SIZE(count * sizeof(struct user_iovec), IOVECS_MAX * sizeof(struct user_iovec));
-  if (read_user(call->iovecs, bytes, iov)) return 0;
+      BOUND_SIZE(count * sizeof(struct compat_iovec), IOVECS_MAX * sizeof(struct compat_iovec));
+  if (read_user(narrow, bytes, from)) return 0;
+#pragma unroll
+  for (uint32_t i = 0; i < IOVECS_MAX; i++) {
+    call->iovecs[i].base = narrow[i].base;
+    call->iovecs[i].len = narrow[i].len;
+  }
+  return 1;
+}
+
+/* The next IOVECS_MAX elements. */
+EBPF_INLINE int gather_iovecs(struct scratch* scratch) {
+  struct call_state* call = &scratch->call;
+  uint64_t done = call->iovecs_done;
+  uint64_t count = call->message_iov_count;
+  if (count <= done) return 1;
+  count -= done;
+  if (count > IOVECS_MAX) count = IOVECS_MAX;
+  uint64_t element = call->is_compat ? sizeof(struct compat_iovec) : sizeof(struct user_iovec);
+  if (!read_iovecs(call, call->message_iov + done * element, count)) return 0;
+  call->iovecs_done = done + count;
   call->user_count = count;
 #pragma unroll
   for (uint32_t i = 0; i < IOVECS_MAX; i++) {
@@ -58,18 +106,25 @@ EBPF_INLINE int gather_iovecs(struct scratch* scratch, uint64_t iov, uint64_t co
   return 1;
 }
 
-/* Reads the message header, if there is one, and leaves its name, iovecs and, for
- * CALL_MMSG, its length in `call`. */
 EBPF_INLINE int open_message(struct call_state* call) {
-  struct user_msghdr header = {};
   uint64_t at = call->user;
   if (call->kind == CALL_MMSG) {
     uint32_t moved = 0;
-    at += (uint64_t)call->message * USER_MMSGHDR_BYTES;
-    if (read_user(&moved, sizeof(moved), at + USER_MMSGHDR_LEN)) return 0;
+    at = message_at(call, call->message);
+    if (read_user(&moved, sizeof(moved), message_len_at(call, call->message))) return 0;
     call->moved = moved;
     call->behind -= moved;
   }
+  if (call->is_compat) {
+    struct compat_msghdr header = {};
+    if (read_user(&header, sizeof(header), at)) return 0;
+    call->name = header.name;
+    call->name_len = header.name_len;
+    call->message_iov = header.iov;
+    call->message_iov_count = header.iov_len;
+    return 1;
+  }
+  struct user_msghdr header = {};
   if (read_user(&header, sizeof(header), at)) return 0;
   call->name = header.name;
   call->name_len = header.name_len;
@@ -78,24 +133,52 @@ EBPF_INLINE int open_message(struct call_state* call) {
   return 1;
 }
 
-/* Returns 0 if user memory could not be read; `captured` bytes are there in any case. */
-EBPF_INLINE int gather(struct scratch* scratch, uint32_t cap_bytes) {
+/*
+ * Before the first pass: reads the message header, if there is one, and leaves its name,
+ * iovecs and, for CALL_MMSG, its length in `call`. Returns 0 if user memory could not be read;
+ * then nothing is gathered.
+ */
+EBPF_INLINE int begin_gather(struct scratch* scratch, uint32_t cap_bytes) {
   struct call_state* call = &scratch->call;
   int is_readable = 1;
 #pragma unroll
   for (int i = 1; i < INFER_WINDOW_BYTES / 8; i++) scratch->payload.words[i] = 0;
   scratch->payload.words[0] = call->held; /* 0 mostly */
   call->captured = call->held_count;
-  if (call->kind >= CALL_MSG) is_readable = open_message(call);
-  call->limit = call->moved < cap_bytes ? call->moved : cap_bytes;
-  if (call->is_truncating && call->protocol == EBPF_IPPROTO_TCP) call->limit = 0;
-  if (!is_readable) return 0;
-  if (call->kind == CALL_BUFFER) return gather_range(scratch, call->user, call->user_count);
-  if (call->kind == CALL_IOVEC) {
+  if (call->kind >= CALL_MSG) {
+    call->message_iov_count = 0;
+    is_readable = open_message(call);
+  } else if (call->kind == CALL_IOVEC) {
     call->message_iov = call->user;
     call->message_iov_count = call->user_count;
   }
-  return gather_iovecs(scratch, call->message_iov, call->message_iov_count);
+  call->limit = call->moved < cap_bytes ? call->moved : cap_bytes;
+  if (call->is_truncating && call->protocol == EBPF_IPPROTO_TCP) call->limit = 0;
+  if (call->kind == CALL_NO_BYTES || !is_readable) call->limit = 0;
+  return is_readable;
+}
+
+/* One pass. Returns 0 if user memory could not be read; `captured` bytes are there in any
+ * case, and nothing more is to be gathered. */
+EBPF_INLINE int gather(struct scratch* scratch) {
+  struct call_state* call = &scratch->call;
+  int is_readable = 1;
+  if (call->limit == 0) return 1;
+  if (call->kind == CALL_BUFFER) {
+    is_readable = gather_range(scratch, call->user, call->user_count);
+  } else {
+    is_readable = gather_iovecs(scratch);
+  }
+  if (!is_readable) call->message_iov_count = 0;
+  return is_readable;
+}
+
+/* Whether another pass would find more, and may be made. */
+EBPF_INLINE int has_more_to_gather(const struct call_state* call) {
+  if (call->kind < CALL_IOVEC || call->captured >= call->limit) return 0;
+  if (call->message_iov_count <= call->iovecs_done) return 0;
+  uint32_t messages_behind = call->message_count - call->message - 1;
+  return call->tail_calls + TAIL_CALLS_PER_MESSAGE * (messages_behind + 1) <= TAIL_CALLS_MAX;
 }
 
 #endif

@@ -65,7 +65,31 @@ struct tracer_config {
   uint32_t producer_tgid;   /* never traced */
   uint32_t cpu_count;       /* possible CPUs: stride of the ids */
   uint64_t id_base;         /* first socket and trace id: µs since 1970 at start */
+  uint32_t protocols;       /* bit PROTOCOL_BIT(): protocols that are recognised */
+  uint32_t filters;         /* FILTER_*: which filter maps to ask */
 };
+/* By index of ebpf_protocol_index() (libebpf/control.h): 1 HTTP/1, 2 HTTP/2, 3 Dubbo, 4 MySQL,
+ * 5 Redis, 6 Kafka, 7 DNS. */
+#define PROTOCOL_BIT(index) (1u << (index))
+#define PROTOCOLS_ALL 0xfeu
+
+/* tracer_config.filters. */
+#define FILTER_PORTS 1u       /* a port may be denied, or not be allowed */
+#define FILTER_PIDS 2u        /* a process id may be denied */
+#define FILTER_ONLY_PIDS 4u   /* only process ids that are allowed */
+#define FILTER_NAMES 8u       /* a name may be denied */
+#define FILTER_ONLY_NAMES 16u /* only names that are allowed */
+
+/* Value of the process and name filter maps. */
+#define FILTER_ALLOW 1u
+#define FILTER_DENY 2u
+
+/* Port filter map: 64 ports per entry, bit port % 64 of entry port / 64. */
+struct port_filter {
+  uint64_t allowed;
+  uint64_t denied;
+};
+#define PORT_FILTER_ENTRIES 1024u
 
 /* Per-CPU counters; index into the counters map. They only grow. */
 enum kernel_counter {
@@ -79,7 +103,10 @@ enum kernel_counter {
   COUNTER_TRACE_MAP_FULL,
   COUNTER_UNKNOWN,        /* calls not captured: none of the protocols */
   COUNTER_BAD_POINTER,    /* payload could not be read */
-  COUNTER_COMPAT_SKIPPED, /* 32-bit system calls, not captured */
+  COUNTER_FILTERED_PORT,  /* socket calls not captured: a filter of that kind says so */
+  COUNTER_FILTERED_PID,
+  COUNTER_FILTERED_NAME,
+  COUNTER_FILTERED_PROTOCOL, /* recognised, but switched off */
   COUNTER_COUNT
 };
 

@@ -7,18 +7,26 @@
 #include "bpf/infer.h"
 #include "bpf/socket_state.h"
 
-/* Elements of an iovec array that are looked at. The rest is not captured. */
+/* Elements of an iovec array that one pass of gather looks at. */
 #define IOVECS_MAX 16
 
-/* Messages of one sendmmsg or recvmmsg that become records: three tail calls each, and a
- * kernel allows 32 in a row. The rest counts as not captured. */
+/* Messages of one sendmmsg or recvmmsg that become records. The rest counts as not captured. */
 #define MMSG_MAX 10
 
+/*
+ * Tail calls that one system call may make: a kernel allows 32 in a row, some allow 33.
+ * Each message needs three (gather, classify, emit); what is left goes to further passes of
+ * gather over a long iovec array.
+ */
+#define TAIL_CALLS_MAX 32
+#define TAIL_CALLS_PER_MESSAGE 3
+
 enum call_kind {
-  CALL_BUFFER, /* args: buffer, length */
-  CALL_IOVEC,  /* args: struct iovec*, count */
-  CALL_MSG,    /* args: struct msghdr* */
-  CALL_MMSG,   /* args: struct mmsghdr*, count */
+  CALL_NO_BYTES, /* moved bytes that never were in user memory */
+  CALL_BUFFER,   /* args: buffer, length */
+  CALL_IOVEC,    /* args: struct iovec*, count */
+  CALL_MSG,      /* args: struct msghdr* */
+  CALL_MMSG,     /* args: struct mmsghdr*, count */
 };
 
 struct user_iovec {
@@ -49,10 +57,13 @@ struct call_state {
   uint32_t held_count;
   uint32_t message; /* CALL_MMSG: index */
   uint32_t message_count;
+  uint32_t iovecs_done; /* elements of the iovec array that were gathered */
+  uint32_t tail_calls;  /* spent so far */
   uint16_t family;
   uint8_t protocol;      /* IPPROTO_* */
   uint8_t is_truncating; /* received with MSG_TRUNC */
-  uint8_t reserved[4];
+  uint8_t is_compat;     /* pointers and lengths in user structs have 32 bits */
+  uint8_t reserved[3];
   struct user_iovec iovecs[IOVECS_MAX];
 };
 
@@ -176,8 +187,34 @@ struct {
   __type(value, struct held_read);
 } held_map SEC(".maps");
 
+/* Filters, filled by user space before anything is attached. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, PORT_FILTER_ENTRIES);
+  __type(key, uint32_t);
+  __type(value, struct port_filter);
+} port_filter_map SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1); /* set: process ids given */
+  __type(key, uint32_t);
+  __type(value, uint32_t); /* FILTER_ALLOW or FILTER_DENY */
+} pid_filter_map SEC(".maps");
+
+struct comm {
+  char bytes[EBPF_COMM_BYTES]; /* padded with zeros */
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1); /* set: names given */
+  __type(key, struct comm);
+  __type(value, uint32_t); /* FILTER_ALLOW or FILTER_DENY */
+} name_filter_map SEC(".maps");
+
 /* Filled by user space with the programs that handle a call, in this order. */
-enum stage { STAGE_GATHER, STAGE_CLASSIFY, STAGE_EMIT, STAGE_COUNT };
+enum stage { STAGE_GATHER, STAGE_CLASSIFY, STAGE_EMIT, STAGE_COMPAT, STAGE_COUNT };
 
 struct {
   __uint(type, BPF_MAP_TYPE_PROG_ARRAY);

@@ -28,9 +28,18 @@ EBPF_INLINE int resolve_socket(struct call_state* call, const struct offsets_tab
   uint64_t fdt = READ_KERNEL(uint64_t, files, at->files_fdt);
   if (!fdt) return 0;
   fd = (uint32_t)fd;
-  if (fd >= READ_KERNEL(uint32_t, fdt, at->fdt_max_fds)) return 0;
-  uint64_t array = READ_KERNEL(uint64_t, fdt, at->fdt_fd);
-  uint64_t file = READ_KERNEL(uint64_t, array, fd * 8);
+  struct {
+    uint64_t max_fds;
+    uint64_t array;
+  } table = {};
+  if (at->fdt_fd == at->fdt_max_fds + 8) { /* as in every kernel so far: one read for both */
+    bpf_probe_read_kernel(&table, sizeof(table), (const void*)(fdt + at->fdt_max_fds));
+  } else {
+    table.max_fds = READ_KERNEL(uint32_t, fdt, at->fdt_max_fds);
+    table.array = READ_KERNEL(uint64_t, fdt, at->fdt_fd);
+  }
+  if (fd >= (uint32_t)table.max_fds) return 0;
+  uint64_t file = READ_KERNEL(uint64_t, table.array, fd * 8);
   if (!file) return 0;
   uint64_t inode = READ_KERNEL(uint64_t, file, at->file_inode);
   if (!inode) return 0;

@@ -23,6 +23,7 @@
 #include "bpf/args.bpf.h"
 #include "bpf/classify.bpf.h"
 #include "bpf/emit.bpf.h"
+#include "bpf/filter.bpf.h"
 #include "bpf/gather.bpf.h"
 #include "bpf/identity.bpf.h"
 #include "bpf/maps.bpf.h"
@@ -30,12 +31,17 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* struct pt_regs of x86-64, from r10 to cs. */
+/* struct pt_regs of x86-64, from bp to cs. */
 struct saved_regs {
-  uint64_t r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs;
+  uint64_t bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs;
 };
-#define SAVED_REGS_OFFSET 56
+#define SAVED_REGS_OFFSET 32
 #define USER_CS_64 0x33
+
+EBPF_INLINE void go_to(void* ctx, struct scratch* scratch, enum stage stage) {
+  scratch->call.tail_calls++;
+  bpf_tail_call(ctx, &stages_map, stage);
+}
 
 EBPF_INLINE const struct tracer_config* active_config(void) {
   const struct tracer_config* config = LOOKUP_FIRST(config_map);
@@ -51,50 +57,81 @@ EBPF_INLINE uint64_t mmsg_total(const struct call_state* call) {
   for (uint32_t i = 0; i < MMSG_MAX; i++) {
     uint32_t moved = 0;
     if (i >= *(volatile uint32_t*)&call->message_count) break;
-    read_user(&moved, sizeof(moved), call->user + i * USER_MMSGHDR_BYTES + USER_MMSGHDR_LEN);
+    read_user(&moved, sizeof(moved), message_len_at(call, i));
     total += moved;
   }
   return total;
 }
 
-/* A call has ended with ret > 0. Returns 1 if it is to be gathered. */
-EBPF_INLINE int begin_call(uint64_t nr, const uint64_t* args, uint64_t ret,
-                           const struct tracer_config* config) {
+/* Which socket a call is about. */
+EBPF_INLINE int find_call_socket(struct call_state* call, const struct offsets_table* at,
+                                 uint64_t nr, const uint64_t* args) {
+  if (resolve_socket(call, at, args[0])) return 1;
+  if (nr != NR_SPLICE) return 0;
+  call->direction = SOCK_DIR_SND;
+  return resolve_socket(call, at, args[2]);
+}
+
+/* A call has ended with ret > 0. Goes on to gather what it moved, if that is wanted. */
+EBPF_INLINE void begin_call(void* ctx, uint64_t nr, const uint64_t* args, uint64_t ret,
+                            int is_compat, const struct tracer_config* config) {
   struct scratch* scratch = this_cpu_scratch();
   const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
-  if (!scratch || !at) return 0;
+  if (!scratch || !at) return;
   struct call_state* call = &scratch->call;
   call->start_ns = bpf_ktime_get_ns();
-  if (!decode_call(call, nr, args)) return 0;
-  if (!resolve_socket(call, at, args[0])) return 0;
+  if (!decode_call(call, nr, args)) return;
+  if (!find_call_socket(call, at, nr, args)) return;
+  if (config->filters && !is_process_wanted(config)) return;
   call->moved = ret;
   call->behind = 0;
   call->held = 0;
   call->held_count = 0;
   call->message = 0;
   call->message_count = 1;
-  if (call->kind != CALL_MMSG) return 1;
-  call->message_count = ret;
-  if (ret > MMSG_MAX) {
-    count(COUNTER_UNKNOWN); /* the messages behind are not captured */
-    call->message_count = MMSG_MAX;
+  call->iovecs_done = 0;
+  call->tail_calls = is_compat;
+  call->is_compat = is_compat;
+  if (call->kind == CALL_MMSG) {
+    call->message_count = ret;
+    if (ret > MMSG_MAX) {
+      count(COUNTER_UNKNOWN); /* the messages behind are not captured */
+      call->message_count = MMSG_MAX;
+    }
+    if (call->protocol == EBPF_IPPROTO_TCP) call->behind = mmsg_total(call);
   }
-  if (call->protocol == EBPF_IPPROTO_TCP) call->behind = mmsg_total(call);
-  return 1;
-}
-
-EBPF_INLINE void run_gather(void* ctx) {
-  const struct tracer_config* config = LOOKUP_FIRST(config_map);
-  struct scratch* scratch = this_cpu_scratch();
-  if (!config || !scratch) return;
-  if (!gather(scratch, config->cap_bytes)) count(COUNTER_BAD_POINTER);
-  bpf_tail_call(ctx, &stages_map, STAGE_CLASSIFY);
+  go_to(ctx, scratch, STAGE_GATHER);
 }
 
 /* The next message of a sendmmsg or recvmmsg. */
 EBPF_INLINE void run_next_message(void* ctx, struct scratch* scratch) {
-  if (++scratch->call.message < scratch->call.message_count)
-    bpf_tail_call(ctx, &stages_map, STAGE_GATHER);
+  if (++scratch->call.message >= scratch->call.message_count) return;
+  scratch->call.iovecs_done = 0;
+  go_to(ctx, scratch, STAGE_GATHER);
+}
+
+/* Comes back to itself for a long iovec array. */
+EBPF_INLINE void run_gather(void* ctx) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
+  struct scratch* scratch = this_cpu_scratch();
+  if (!config || !at || !scratch) return;
+  struct call_state* call = &scratch->call;
+  if (call->iovecs_done == 0) {
+    if (!begin_gather(scratch, config->cap_bytes)) count(COUNTER_BAD_POINTER);
+    int is_wanted = call->moved != 0; /* an empty datagram is none */
+    if (is_wanted && (config->filters & FILTER_PORTS)) is_wanted = are_ports_wanted(call, at);
+    if (!is_wanted) {
+      run_next_message(ctx, scratch);
+      return;
+    }
+  }
+  if (!gather(scratch)) count(COUNTER_BAD_POINTER);
+  if (has_more_to_gather(call)) {
+    go_to(ctx, scratch, STAGE_GATHER);
+  } else {
+    go_to(ctx, scratch, STAGE_CLASSIFY);
+  }
 }
 
 EBPF_INLINE void run_classify(void* ctx) {
@@ -102,9 +139,10 @@ EBPF_INLINE void run_classify(void* ctx) {
   struct scratch* scratch = this_cpu_scratch();
   if (!config || !scratch) return;
   if (classify(scratch, config)) {
-    bpf_tail_call(ctx, &stages_map, STAGE_EMIT);
+    go_to(ctx, scratch, STAGE_EMIT);
   } else if (join_header_read(&scratch->call)) {
-    bpf_tail_call(ctx, &stages_map, STAGE_GATHER);
+    scratch->call.iovecs_done = 0;
+    go_to(ctx, scratch, STAGE_GATHER);
   } else {
     hold_header_read(scratch);
     count(COUNTER_UNKNOWN);
@@ -130,15 +168,30 @@ int raw_exit(struct bpf_raw_tracepoint_args* ctx) {
   struct saved_regs regs;
   if (bpf_probe_read_kernel(&regs, sizeof(regs), (const void*)(ctx->args[0] + SAVED_REGS_OFFSET)))
     return 0;
+  if (regs.cs != USER_CS_64) {
+    bpf_tail_call(ctx, &stages_map, STAGE_COMPAT);
+    return 0;
+  }
   if (!is_traced_call(regs.orig_ax)) return 0;
   const struct tracer_config* config = active_config();
   if (!config) return 0;
-  if (regs.cs != USER_CS_64) {
-    count(COUNTER_COMPAT_SKIPPED);
-    return 0;
-  }
   uint64_t args[6] = {regs.di, regs.si, regs.dx, regs.r10, regs.r8, regs.r9};
-  if (begin_call(regs.orig_ax, args, ret, config)) bpf_tail_call(ctx, &stages_map, STAGE_GATHER);
+  begin_call(ctx, regs.orig_ax, args, ret, 0, config);
+  return 0;
+}
+
+/* The same for 32-bit processes, whose calls have numbers and structs of their own. */
+SEC("raw_tp")
+int raw_compat(struct bpf_raw_tracepoint_args* ctx) {
+  const struct tracer_config* config = active_config();
+  struct saved_regs regs;
+  if (!config ||
+      bpf_probe_read_kernel(&regs, sizeof(regs), (const void*)(ctx->args[0] + SAVED_REGS_OFFSET)))
+    return 0;
+  uint64_t args[6] = {(uint32_t)regs.bx, (uint32_t)regs.cx, (uint32_t)regs.dx,
+                      (uint32_t)regs.si, (uint32_t)regs.di, (uint32_t)regs.bp};
+  uint64_t nr = widen_call((uint32_t)regs.orig_ax, args);
+  if (nr != NR_NONE) begin_call(ctx, nr, args, ctx->args[1], 1, config);
   return 0;
 }
 
@@ -241,8 +294,7 @@ int tp_exit(struct exit_ctx* ctx) {
   bpf_map_delete_elem(&call_args_map, &thread);
   /* Another number: its own enter was not seen. */
   if (ctx->ret <= 0 || call.nr != ctx->nr) return 0;
-  if (begin_call(call.nr, call.args, ctx->ret, config))
-    bpf_tail_call(ctx, &stages_map, STAGE_GATHER);
+  begin_call(ctx, call.nr, call.args, ctx->ret, 0, config);
   return 0;
 }
 

@@ -138,6 +138,11 @@ void append_name(std::string& out, const char* label, const std::string& name) {
   append(out, "%-24s%s\n", label, name.c_str());
 }
 
+std::string filters_text(const ebpf_msg_stats& stats) {
+  const std::string text = escape(bounded_string(stats.filters));
+  return text.empty() ? "none" : text;
+}
+
 void append_tracer_details(std::string& out, const ebpf_msg_stats& stats, TextStyle style) {
   append_heading(out, "-------------------- Producer ------------------------", style);
   append_count(out, "Pid", stats.producer_pid);
@@ -155,6 +160,8 @@ void append_tracer_details(std::string& out, const ebpf_msg_stats& stats, TextSt
   append(out, "%-24s%" PRIu32 " of %" PRIu32 " pages\n", "Perf buffers", stats.cpu_count,
          stats.perf_pages_count);
   append_count(out, "Capture limit, bytes", stats.cap_bytes);
+  append_name(out, "Unknown protocols", stats.capture_unknown ? "delivered" : "not delivered");
+  append_name(out, "Filters", filters_text(stats));
   append_count(out, "Wake-ups", stats.wakeups);
 
   append_heading(out, "-------------------- Events --------------------------", style);
@@ -162,6 +169,10 @@ void append_tracer_details(std::string& out, const ebpf_msg_stats& stats, TextSt
   append_count(out, "Replayed", stats.replayed);
   append_count(out, "Late", stats.late_events);
   append_count(out, "Of no known protocol", stats.kern_unknown);
+  append_count(out, "Filtered by port", stats.kern_filtered_port);
+  append_count(out, "Filtered by process id", stats.kern_filtered_pid);
+  append_count(out, "Filtered by name", stats.kern_filtered_name);
+  append_count(out, "Filtered by protocol", stats.kern_filtered_protocol);
 
   append_heading(out, "-------------------- Lost by stage -------------------", style);
   append_count(out, "Perf buffer full", stats.kern_lost);
@@ -316,6 +327,12 @@ std::string tracer_json(const ebpf_msg_stats& stats) {
                {"kern_trace_map_full", stats.kern_trace_map_full},
                {"kern_unknown", stats.kern_unknown},
                {"kern_bad_pointer", stats.kern_bad_pointer},
+               {"kern_filtered_port", stats.kern_filtered_port},
+               {"kern_filtered_pid", stats.kern_filtered_pid},
+               {"kern_filtered_name", stats.kern_filtered_name},
+               {"kern_filtered_protocol", stats.kern_filtered_protocol},
+               {"capture_unknown", stats.capture_unknown != 0},
+               {"filters", bounded_string(stats.filters)},
                {"user_enqueue_count", stats.user_enqueue_count},
                {"user_dequeue_count", stats.user_dequeue_count},
                {"user_enqueue_lost", stats.user_enqueue_lost},

@@ -18,10 +18,10 @@ struct TracedCall {
 };
 
 constexpr TracedCall kTracedCalls[] = {
-    {"read", "tp_enter3"},     {"write", "tp_enter3"},    {"readv", "tp_enter3"},
-    {"writev", "tp_enter3"},   {"recvfrom", "tp_enter6"}, {"sendto", "tp_enter6"},
-    {"recvmsg", "tp_enter3"},  {"sendmsg", "tp_enter3"},  {"recvmmsg", "tp_enter4"},
-    {"sendmmsg", "tp_enter4"},
+    {"read", "tp_enter3"},     {"write", "tp_enter3"},      {"readv", "tp_enter3"},
+    {"writev", "tp_enter3"},   {"recvfrom", "tp_enter6"},   {"sendto", "tp_enter6"},
+    {"recvmsg", "tp_enter3"},  {"sendmsg", "tp_enter3"},    {"recvmmsg", "tp_enter4"},
+    {"sendmmsg", "tp_enter4"}, {"sendfile64", "tp_enter3"}, {"splice", "tp_enter3"},
 };
 
 class Attacher {

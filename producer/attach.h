@@ -18,7 +18,7 @@ struct BpfLinkDeleter {
 using BpfLinks = std::vector<std::unique_ptr<bpf_link, BpfLinkDeleter>>;
 
 // Dropping the links detaches; with tracepoints that takes the kernel about 60 ms for each
-// of the twenty. The hooks that only keep the maps small (a socket's end, a
+// of the twenty-four. The hooks that only keep the maps small (a socket's end, a
 // thread's end) may be missing; the log says so.
 Result<BpfLinks> attach_raw(bpf_object* object, const LogSink& log);
 Result<BpfLinks> attach_tracepoints(bpf_object* object, const LogSink& log);

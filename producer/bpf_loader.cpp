@@ -27,7 +27,7 @@ constexpr int kVersionWithSafeAllocation = 6001;
 constexpr uint32_t kCallArgsMax = 65536;  // threads that are inside of a traced call at once
 
 // The stages, in the order of enum stage in bpf/maps.bpf.h.
-constexpr const char* kStages[] = {"gather", "classify", "emit"};
+constexpr const char* kStages[] = {"gather", "classify", "emit", "compat"};
 
 struct Image {
   const char* name;
@@ -88,6 +88,10 @@ Result<> size_map(bpf_object* object, const char* name, uint32_t entries, uint32
  */
 Result<> size_maps(bpf_object* object, const LoadRequest& request) {
   const TracerOptions& options = *request.options;
+  const TracerFilters& filters = options.filters;
+  const auto entries_of = [](size_t count) {
+    return std::max<uint32_t>(static_cast<uint32_t>(count), 1);
+  };
   const auto cpus = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
   const uint32_t hash_flags = kernel_version() >= kVersionWithSafeAllocation
                                   ? static_cast<uint32_t>(BPF_F_NO_PREALLOC)
@@ -105,6 +109,8 @@ Result<> size_maps(bpf_object* object, const LoadRequest& request) {
       {"socket_map", options.max_socket_entries, hash_flags},
       {"trace_map", options.max_trace_entries, hash_flags},
       {"call_args_map", call_args, hash_flags},
+      {"pid_filter_map", entries_of(filters.allow_pids.size() + filters.deny_pids.size()), 0},
+      {"name_filter_map", entries_of(filters.allow_names.size() + filters.deny_names.size()), 0},
   };
   for (const auto& size : sizes) {
     if (auto sized = size_map(object, size.name, size.entries, size.flags); !sized) return sized;
@@ -119,6 +125,42 @@ Result<> write_first(const BpfObject& object, const char* name, const void* valu
   return errno_error(std::string("cannot fill map ") + name, -error);
 }
 
+Result<> put(const BpfObject& object, const char* name, const void* key, const void* value) {
+  const int error = bpf_map_update_elem(map_fd(object, name), key, value, BPF_ANY);
+  if (error == 0) return Unit{};
+  return errno_error(std::string("cannot fill map ") + name, -error);
+}
+
+// Denied entries last: who is on both lists is denied.
+Result<> fill_filters(const BpfObject& object, const TracerFilters& filters) {
+  constexpr uint32_t kAllow = FILTER_ALLOW;
+  constexpr uint32_t kDeny = FILTER_DENY;
+  const auto put_pids = [&](const std::vector<uint32_t>& pids, uint32_t verdict) -> Result<> {
+    for (const uint32_t pid : pids) {
+      if (auto done = put(object, "pid_filter_map", &pid, &verdict); !done) return done;
+    }
+    return Unit{};
+  };
+  const auto put_names = [&](const std::vector<std::string>& names, uint32_t verdict) -> Result<> {
+    for (const std::string& name : names) {
+      char comm[EBPF_COMM_BYTES] = {};
+      std::memcpy(comm, name.data(), std::min(name.size(), sizeof(comm) - 1));
+      if (auto done = put(object, "name_filter_map", comm, &verdict); !done) return done;
+    }
+    return Unit{};
+  };
+  if (auto done = put_pids(filters.allow_pids, kAllow); !done) return done;
+  if (auto done = put_pids(filters.deny_pids, kDeny); !done) return done;
+  if (auto done = put_names(filters.allow_names, kAllow); !done) return done;
+  if (auto done = put_names(filters.deny_names, kDeny); !done) return done;
+  if ((filter_bits(filters) & FILTER_PORTS) == 0) return Unit{};
+  const std::vector<port_filter> ports = port_filters(filters);
+  for (uint32_t i = 0; i < ports.size(); i++) {
+    if (auto done = put(object, "port_filter_map", &i, &ports[i]); !done) return done;
+  }
+  return Unit{};
+}
+
 Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
   using namespace std::chrono;
   const TracerOptions& options = *request.options;
@@ -126,17 +168,22 @@ Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
   config.lane_count = options.lane_count;
   config.cap_bytes = std::min<uint32_t>(options.cap_bytes, EBPF_CAP_BYTES_MAX);
   config.capture_unknown = options.capture_unknown;
+  config.protocols = options.filters.protocols;
+  config.filters = filter_bits(options.filters);
   config.producer_tgid = static_cast<uint32_t>(getpid());
   config.cpu_count = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
   config.id_base = static_cast<uint64_t>(
       duration_cast<microseconds>(system_clock::now().time_since_epoch()).count());
   if (auto written = write_first(object, "config_map", &config); !written) return written;
   if (auto written = write_first(object, "offsets_map", request.offsets); !written) return written;
+  if (auto filled = fill_filters(object, options.filters); !filled) return filled;
 
   const std::string prefix = request.use_tracepoints ? "tp_" : "raw_";
   for (uint32_t stage = 0; stage < std::size(kStages); stage++) {
     const std::string name = prefix + kStages[stage];
     const bpf_program* program = bpf_object__find_program_by_name(object.get(), name.c_str());
+    // 32-bit calls never reach the tracepoints of single system calls.
+    if (!program && request.use_tracepoints && name == "tp_compat") continue;
     if (!program) return Error{EINVAL, "the BPF object has no program " + name};
     const int fd = bpf_program__fd(program);
     const int error = bpf_map_update_elem(map_fd(object, "stages_map"), &stage, &fd, BPF_ANY);

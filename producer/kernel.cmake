@@ -8,6 +8,7 @@ add_library(ebpf_kernel OBJECT
   ${CMAKE_CURRENT_LIST_DIR}/attach.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bpf_loader.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bpf_rights.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/filters.cpp
   ${CMAKE_CURRENT_LIST_DIR}/kernel_maps.cpp
   ${CMAKE_CURRENT_LIST_DIR}/kernel_tracer.cpp
   ${CMAKE_CURRENT_LIST_DIR}/libbpf_log.cpp

@@ -12,6 +12,7 @@
 #include "bpf/kernel_abi.h"
 #include "libebpf/control.h"
 #include "libebpf/detail/result.h"
+#include "producer/filters.h"
 #include "producer/log.h"
 #include "producer/perf_cpu.h"
 
@@ -27,6 +28,7 @@ struct TracerOptions {
   uint32_t lane_count = 1;
   uint32_t cap_bytes = EBPF_CAP_BYTES_DEFAULT;
   bool capture_unknown = false;
+  TracerFilters filters;
   AttachMode attach = AttachMode::kAuto;
   OffsetsMode offsets = OffsetsMode::kAuto;
   std::string bpf_file;  // empty: the embedded object

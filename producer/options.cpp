@@ -8,6 +8,8 @@
 #include <iostream>
 #include <vector>
 
+#include "producer/filter_options.h"
+
 namespace ebpf {
 namespace {
 
@@ -76,7 +78,7 @@ void add_ring_options(CLI::App& app, ProducerOptions& options) {
       ->check(number(1, EBPF_CONSUMERS_MAX, false))
       ->capture_default_str();
   app.add_option("--cap-len", options.ring.cap_bytes, "Payload bytes captured per call")
-      ->check(number(1, EBPF_CAP_BYTES_DEFAULT, false))
+      ->check(number(1, EBPF_CAP_BYTES_MAX, false))
       ->capture_default_str();
 }
 
@@ -157,6 +159,7 @@ std::optional<int> parse_command_line(int argc, char** argv, CommandLine* line) 
   app.set_version_flag("-V,--version", "ebpf-producer " LIBEBPF_VERSION);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   add_kernel_options(app, line->producer);
+  add_filter_options(app, line->producer.tracer.filters);
   add_ring_options(app, line->producer);
   add_file_options(app, line);
   app.footer(

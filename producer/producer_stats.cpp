@@ -16,6 +16,11 @@ void set_text(char (&to)[N], const std::string& text) {
   std::snprintf(to, N, "%s", text.c_str());
 }
 
+template <size_t N>
+void set_cut_text(char (&to)[N], const std::string& text) {
+  set_text(to, text.size() < N ? text : text.substr(0, N - 4) + "...");
+}
+
 uint32_t entries_used(const KernelCounters& counters, kernel_counter inserted,
                       kernel_counter deleted) {
   // Two CPUs' counters are not read at one instant: never show a negative number.
@@ -66,6 +71,13 @@ void Producer::fill_kernel_stats(ebpf_msg_stats* stats) const {
   stats->kern_trace_map_full = counters[COUNTER_TRACE_MAP_FULL];
   stats->kern_unknown = counters[COUNTER_UNKNOWN];
   stats->kern_bad_pointer = counters[COUNTER_BAD_POINTER];
+  stats->kern_filtered_port = counters[COUNTER_FILTERED_PORT];
+  stats->kern_filtered_pid = counters[COUNTER_FILTERED_PID];
+  stats->kern_filtered_name = counters[COUNTER_FILTERED_NAME];
+  stats->kern_filtered_protocol = counters[COUNTER_FILTERED_PROTOCOL];
+  stats->capture_unknown = options_.tracer.capture_unknown;
+  stats->protocols = options_.tracer.filters.protocols;
+  set_cut_text(stats->filters, describe(options_.tracer.filters));
   stats->bad_events = drain_->bad_events();
   for (const PerfCpu& cpu : tracer_->cpus()) stats->bad_events += cpu.bad_records();
   stats->late_events = drain_->late_events();

@@ -149,6 +149,14 @@ struct ebpf_msg_stats {
   uint32_t max_consumers;
   uint32_t window_segments;
   uint64_t segment_bytes;
+  /* Socket calls that a filter of the options kept out, by cause. */
+  uint64_t kern_filtered_port;
+  uint64_t kern_filtered_pid;
+  uint64_t kern_filtered_name;
+  uint64_t kern_filtered_protocol; /* recognised as one that is switched off */
+  uint32_t capture_unknown;        /* what is none of the protocols is delivered, too */
+  uint32_t protocols;              /* those recognised: bit ebpf_protocol_index() */
+  char filters[256];               /* the filters in words, cut off with "..."; "": none */
   struct ebpf_lane_stats lanes[EBPF_LANES_MAX];
 };
 

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -289,7 +290,9 @@ TEST_P(BothObjects, ReadsNoKernelMemoryForAPointerThatChanged) {
         }
         while (got < big.size() + kRequest.size()) got += receive(pair.server, 1 << 20).size();
       });
-      require(writev(pair.client, &iov, 1) == static_cast<ssize_t>(big.size()), "writev");
+      // Not writev(): sanitizers would look at the vector again when it returns.
+      require(syscall(SYS_writev, pair.client, &iov, 1) == static_cast<ssize_t>(big.size()),
+              "writev");
       changer.join();
       return 0;
     });
