@@ -17,6 +17,11 @@ PRODUCER = [
     ("--socket-map-max-reclaim", "x", "number"), ("--max-consumers", "0", "1"),
     ("--attach", "kprobe", "auto, raw, tracepoint"), ("--offsets", "guess", "auto, btf, search"),
     ("--cap-len", "0", "1"), ("--cap-len", "16385", "number"),
+    ("--protocols", "http3", "http1,http2,dubbo"),
+    ("--allow-ports", "80,", "80,8000-8100"), ("--allow-ports", "0", "1 to 65535"),
+    ("--deny-ports", "90-80", "ranges"), ("--deny-ports", "65536", "65535"),
+    ("--allow-pids", "-1", "process ids"), ("--deny-pids", "1,x", "process ids"),
+    ("--allow-names", "sixteen-letters!", "15 bytes"), ("--deny-names", "a,,b", "15 bytes"),
 ]
 TAILS = [("-o", "xml", "json"), ("--count", "-1", ""), ("--count", "many", ""),
          ("--from", "middle", "oldest")]
