@@ -6,21 +6,46 @@
 #include "bpf/identity.bpf.h"
 #include "bpf/maps.bpf.h"
 
-/* Returns 0 if the call is not captured. A socket that was recognised before is captured
- * in any case, whatever these bytes look like. */
-EBPF_INLINE int classify(struct scratch* scratch, const struct tracer_config* config) {
-  struct call_state* call = &scratch->call;
-  int is_stale;
-  const struct socket_entry* entry = find_socket(call, &is_stale);
+EBPF_INLINE struct infer_input infer_input_of(const struct scratch* scratch,
+                                              const struct tracer_config* config) {
+  const struct call_state* call = &scratch->call;
   struct infer_input input = {
       .window = &scratch->payload,
       .count = call->captured < INFER_WINDOW_BYTES ? call->captured : INFER_WINDOW_BYTES,
       .total = call->moved,
       .is_tcp = call->protocol == EBPF_IPPROTO_TCP,
+      .direction = call->direction,
+      .protocols = config->protocols,
   };
-  uint64_t result = infer(&input, entry ? entry->l7_protocol : 0);
+  return input;
+}
+
+/* The first step of inference, from what is known of the socket. Returns 1 if there has to
+ * be a second one. */
+EBPF_INLINE int classify(struct scratch* scratch, const struct tracer_config* config) {
+  struct call_state* call = &scratch->call;
+  int is_stale;
+  const struct socket_entry* entry = find_socket(call, &is_stale);
+  __builtin_memset(&call->state, 0, sizeof(call->state));
+  if (entry) call->state = entry->state;
+  struct infer_input input = infer_input_of(scratch, config);
+  uint64_t result = infer_first(&input, &call->state);
   call->inferred = result;
-  return result || entry || config->capture_unknown;
+  return infer_needs_second(&input, &call->state, result);
+}
+
+EBPF_INLINE void classify_more(struct scratch* scratch, const struct tracer_config* config) {
+  struct infer_input input = infer_input_of(scratch, config);
+  scratch->call.inferred = infer_second(&input, &scratch->call.state);
+}
+
+/* Returns 0 if the call is not captured. A socket that was recognised before is captured in
+ * any case, whatever these bytes look like. */
+EBPF_INLINE int is_wanted(struct scratch* scratch, const struct tracer_config* config) {
+  struct call_state* call = &scratch->call;
+  struct infer_input input = infer_input_of(scratch, config);
+  infer_learn(&input, &call->state, call->inferred);
+  return call->state.protocol || config->capture_unknown;
 }
 
 /* A receiving call over TCP that brought just a message's length, it seems: kept for the

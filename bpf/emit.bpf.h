@@ -55,10 +55,7 @@ EBPF_INLINE void emit(void* ctx, struct scratch* scratch, const struct tracer_co
     entry = add_socket(call, is_stale, config);
     if (!entry) return;
   }
-  if (!entry->l7_protocol && INFER_PROTOCOL(inferred)) {
-    entry->l7_protocol = INFER_PROTOCOL(inferred);
-    entry->is_likely = INFER_IS_LIKELY(inferred);
-  }
+  entry->state = call->state;
   entry->last_use_ns = call->start_ns;
 
   struct SK_BPF_DATA* data = &scratch->event.data;
@@ -68,9 +65,9 @@ EBPF_INLINE void emit(void* ctx, struct scratch* scratch, const struct tracer_co
   bpf_get_current_comm(data->process_name, sizeof(data->process_name));
   fill_endpoints(data, entry, call, at);
   data->socket_id = entry->socket_id;
-  data->l7_protocal_hint = entry->l7_protocol;
+  data->l7_protocal_hint = call->state.protocol;
   data->msg_type = INFER_MSG_TYPE(inferred);
-  data->need_reconfirm = entry->is_likely;
+  data->need_reconfirm = call->state.is_likely;
   data->tcp_seq = call->protocol == EBPF_IPPROTO_TCP ? first_byte_seq(call, at) : 0;
   data->syscall_trace_id_call = trace_id_of(thread, entry->socket_id, call->direction, config);
   data->timestamp = call->start_ns;

@@ -142,7 +142,7 @@ EBPF_INLINE int begin_gather(struct scratch* scratch, uint32_t cap_bytes) {
   struct call_state* call = &scratch->call;
   int is_readable = 1;
 #pragma unroll
-  for (int i = 1; i < INFER_WINDOW_BYTES / 8; i++) scratch->payload.words[i] = 0;
+  for (uint32_t i = 1; i < sizeof(union infer_window) / 8; i++) scratch->payload.words[i] = 0;
   scratch->payload.words[0] = call->held; /* 0 mostly */
   call->captured = call->held_count;
   if (call->kind >= CALL_MSG) {
@@ -178,7 +178,9 @@ EBPF_INLINE int has_more_to_gather(const struct call_state* call) {
   if (call->kind < CALL_IOVEC || call->captured >= call->limit) return 0;
   if (call->message_iov_count <= call->iovecs_done) return 0;
   uint32_t messages_behind = call->message_count - call->message - 1;
-  return call->tail_calls + TAIL_CALLS_PER_MESSAGE * (messages_behind + 1) <= TAIL_CALLS_MAX;
+  uint32_t per_message =
+      call->protocol == EBPF_IPPROTO_TCP ? TAIL_CALLS_PER_TCP_MESSAGE : TAIL_CALLS_PER_MESSAGE;
+  return call->tail_calls + per_message * (messages_behind + 1) <= TAIL_CALLS_MAX;
 }
 
 #endif

@@ -12,14 +12,16 @@
 
 /* Messages of one sendmmsg or recvmmsg that become records. The rest counts as not captured. */
 #define MMSG_MAX 10
+#define MMSG_TCP_MAX 8
 
 /*
  * Tail calls that one system call may make: a kernel allows 32 in a row, some allow 33.
- * Each message needs three (gather, classify, emit); what is left goes to further passes of
- * gather over a long iovec array.
+ * Each message needs three (gather, classify, emit), over TCP one more (classify_more); what
+ * is left goes to further passes of gather over a long iovec array.
  */
 #define TAIL_CALLS_MAX 32
 #define TAIL_CALLS_PER_MESSAGE 3
+#define TAIL_CALLS_PER_TCP_MESSAGE 4
 
 enum call_kind {
   CALL_NO_BYTES, /* moved bytes that never were in user memory */
@@ -50,6 +52,7 @@ struct call_state {
   uint64_t message_iov_count;
   uint64_t held;     /* bytes of an earlier call that this one continues */
   uint64_t inferred; /* what infer.h said */
+  struct infer_state state;
   uint32_t kind;
   uint32_t direction;
   uint32_t limit;    /* capture at most so many bytes */
@@ -76,7 +79,7 @@ struct scratch {
   struct call_state call;
   struct kernel_event event;
   union infer_window payload;
-  uint8_t payload_rest[2 * EBPF_CAP_BYTES_MAX - INFER_WINDOW_BYTES];
+  uint8_t payload_rest[2 * EBPF_CAP_BYTES_MAX - sizeof(union infer_window)];
 };
 
 struct {
@@ -214,7 +217,7 @@ struct {
 } name_filter_map SEC(".maps");
 
 /* Filled by user space with the programs that handle a call, in this order. */
-enum stage { STAGE_GATHER, STAGE_CLASSIFY, STAGE_EMIT, STAGE_COMPAT, STAGE_COUNT };
+enum stage { STAGE_GATHER, STAGE_CLASSIFY, STAGE_CLASSIFY_MORE, STAGE_EMIT, STAGE_COMPAT, STAGE_COUNT };
 
 struct {
   __uint(type, BPF_MAP_TYPE_PROG_ARRAY);

@@ -6,6 +6,7 @@
 #ifndef LIBEBPF_BPF_SOCKET_STATE_H
 #define LIBEBPF_BPF_SOCKET_STATE_H
 
+#include "bpf/infer_base.h"
 #include "libebpf/sock_data.h"
 
 /* Socket map: key is the address of the struct sock (u64). */
@@ -13,15 +14,14 @@ struct socket_entry {
   uint64_t socket_id;
   uint64_t inode; /* number of the socket's inode: tells a freed and reused address */
   uint64_t cap_seq;
-  uint64_t last_use_ns; /* CLOCK_MONOTONIC */
-  uint16_t l7_protocol; /* SOCK_DATA_*, once it is known */
-  uint8_t is_likely;    /* the protocol is only likely */
-  uint8_t has_tuple;    /* TCP: the tuple never changes while bytes flow */
-  uint8_t reserved[4];
+  uint64_t last_use_ns;     /* CLOCK_MONOTONIC */
+  struct infer_state state; /* what it speaks */
+  uint8_t has_tuple;        /* TCP: the tuple never changes while bytes flow */
+  uint8_t reserved[7];
   struct tuple_t tuple;
   uint8_t reserved2[2];
 };
-EBPF_STATIC_ASSERT(sizeof(struct socket_entry) == 80, "socket_entry");
+EBPF_STATIC_ASSERT(sizeof(struct socket_entry) == 96, "socket_entry");
 
 /* Trace map: key is tgid << 32 | tid. */
 struct trace_entry {

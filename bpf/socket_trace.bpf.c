@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The programs. One system call passes through four of them, by tail calls, so that none
+ * The programs. One system call passes through some of them, by tail calls, so that none
  * comes near the 4,096 instructions that Linux 4.14 allows, nor near the number of paths
  * that its verifier follows:
  *
  *   exit      which call, which socket    (entered by the hook)
  *   gather    the bytes, from user memory
- *   classify  the protocol
+ *   classify  the protocol            (and for TCP classify_more: it takes two)
  *   emit      ids, the record             (and back to gather, for sendmmsg and recvmmsg)
  *
  * Two attach back ends lead there; user space loads the programs of one of them.
@@ -94,9 +94,10 @@ EBPF_INLINE void begin_call(void* ctx, uint64_t nr, const uint64_t* args, uint64
   call->is_compat = is_compat;
   if (call->kind == CALL_MMSG) {
     call->message_count = ret;
-    if (ret > MMSG_MAX) {
+    uint64_t limit = call->protocol == EBPF_IPPROTO_TCP ? MMSG_TCP_MAX : MMSG_MAX;
+    if (ret > limit) {
       count(COUNTER_UNKNOWN); /* the messages behind are not captured */
-      call->message_count = MMSG_MAX;
+      call->message_count = limit;
     }
     if (call->protocol == EBPF_IPPROTO_TCP) call->behind = mmsg_total(call);
   }
@@ -134,11 +135,10 @@ EBPF_INLINE void run_gather(void* ctx) {
   }
 }
 
-EBPF_INLINE void run_classify(void* ctx) {
-  const struct tracer_config* config = LOOKUP_FIRST(config_map);
-  struct scratch* scratch = this_cpu_scratch();
-  if (!config || !scratch) return;
-  if (classify(scratch, config)) {
+/* After the last step of inference. */
+EBPF_INLINE void run_verdict(void* ctx, struct scratch* scratch,
+                             const struct tracer_config* config) {
+  if (is_wanted(scratch, config)) {
     go_to(ctx, scratch, STAGE_EMIT);
   } else if (join_header_read(&scratch->call)) {
     scratch->call.iovecs_done = 0;
@@ -148,6 +148,22 @@ EBPF_INLINE void run_classify(void* ctx) {
     count(COUNTER_UNKNOWN);
     run_next_message(ctx, scratch);
   }
+}
+
+EBPF_INLINE void run_classify(void* ctx) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  struct scratch* scratch = this_cpu_scratch();
+  if (!config || !scratch) return;
+  if (classify(scratch, config)) go_to(ctx, scratch, STAGE_CLASSIFY_MORE);
+  run_verdict(ctx, scratch, config);
+}
+
+EBPF_INLINE void run_classify_more(void* ctx) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  struct scratch* scratch = this_cpu_scratch();
+  if (!config || !scratch) return;
+  classify_more(scratch, config);
+  run_verdict(ctx, scratch, config);
 }
 
 EBPF_INLINE void run_emit(void* ctx) {
@@ -204,6 +220,12 @@ int raw_gather(struct bpf_raw_tracepoint_args* ctx) {
 SEC("raw_tp")
 int raw_classify(struct bpf_raw_tracepoint_args* ctx) {
   run_classify(ctx);
+  return 0;
+}
+
+SEC("raw_tp")
+int raw_classify_more(struct bpf_raw_tracepoint_args* ctx) {
+  run_classify_more(ctx);
   return 0;
 }
 
@@ -307,6 +329,12 @@ int tp_gather(struct exit_ctx* ctx) {
 SEC("tracepoint")
 int tp_classify(struct exit_ctx* ctx) {
   run_classify(ctx);
+  return 0;
+}
+
+SEC("tracepoint")
+int tp_classify_more(struct exit_ctx* ctx) {
+  run_classify_more(ctx);
   return 0;
 }
 

@@ -27,7 +27,7 @@ constexpr int kVersionWithSafeAllocation = 6001;
 constexpr uint32_t kCallArgsMax = 65536;  // threads that are inside of a traced call at once
 
 // The stages, in the order of enum stage in bpf/maps.bpf.h.
-constexpr const char* kStages[] = {"gather", "classify", "emit", "compat"};
+constexpr const char* kStages[] = {"gather", "classify", "classify_more", "emit", "compat"};
 
 struct Image {
   const char* name;

@@ -28,10 +28,13 @@ constexpr Verdict kDnsResponse = {SOCK_DATA_DNS, MSG_RESPONSE};
 // What a call that moved `bytes` is, seen as the programs see it.
 uint64_t infer_raw(const std::string& bytes, bool is_tcp, uint16_t sticky = 0, uint64_t total = 0) {
   infer_window window = {};
-  const size_t count = std::min<size_t>(bytes.size(), sizeof(window.bytes));
-  std::memcpy(window.bytes, bytes.data(), count);
-  const infer_input input = {&window, count, total ? total : bytes.size(), is_tcp};
-  return infer(&input, sticky);
+  std::memcpy(window.bytes, bytes.data(), std::min(bytes.size(), sizeof(window.bytes)));
+  const size_t count = std::min<size_t>(bytes.size(), INFER_WINDOW_BYTES);
+  const infer_input input = {&window, count,        total ? total : bytes.size(),
+                             is_tcp,  SOCK_DIR_RCV, INFER_ALL_PROTOCOLS};
+  infer_state state = {};
+  state.protocol = sticky;
+  return infer(&input, &state);
 }
 
 Verdict tcp(const std::string& bytes, uint16_t sticky = 0) {
@@ -68,7 +71,7 @@ TEST(InferHttp1, KnowsStatusLines) {
 TEST(InferHttp1, RefusesWhatOnlyStartsLikeIt) {
   for (const char* text : {"get / HTTP/1.1", "GETTER /", "GET key\r\n", "HTTP/1.1 20", "HTTP/2 200",
                            "HTTP/1.1 2000 X", "HTTP/1.2 200 OK", "HTTP/1.1  200 OK", "HTTP/1.1 2x0",
-                           "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "G", ""}) {
+                           "GET hello\r\n", "OPTIONS rtsp://host/ RTSP/1.0\r\n", "G", ""}) {
     EXPECT_EQ(tcp(text), kNone) << text;
   }
 }
@@ -199,9 +202,14 @@ TEST(Infer, NeverMistakesNoiseForAProtocol) {
   for (int round = 0; round < 400000; round++) {
     infer_window window;
     for (uint64_t& word : window.words) word = random();
-    const infer_input input = {&window, sizeof(window.bytes), 64 + random() % 2000,
-                               static_cast<uint64_t>(round % 2)};
-    if (infer(&input, 0)) mistakes++;
+    const infer_input input = {&window,
+                               INFER_WINDOW_BYTES,
+                               INFER_WINDOW_BYTES + random() % 2000,
+                               static_cast<uint64_t>(round % 2),
+                               random() % 2,
+                               INFER_ALL_PROTOCOLS};
+    infer_state state = {};
+    if (infer(&input, &state)) mistakes++;
   }
   EXPECT_EQ(mistakes, 0);
 }
