@@ -128,11 +128,16 @@ void Drain::take(uint32_t cpu, const EventView& event) {
   if (at_ns < last_event_ns_) count(late_events_);
   last_event_ns_ = std::max(last_event_ns_, at_ns);
 
-  const uint32_t bytes = cap_len(event);
-  const auto socket_id = field<uint64_t>(event, kDataAt + offsetof(SK_BPF_DATA, socket_id));
-  publisher_.add(socket_id, bytes, [&](ebpf_record* record) {
-    event.copy(&record->data, kDataAt, sizeof(SK_BPF_DATA) + bytes);
-    record->data.timestamp = clock_.to_wall_us(at_ns);
+  auto data = field<SK_BPF_DATA>(event, kDataAt);
+  data.timestamp = clock_.to_wall_us(at_ns);
+  const uint32_t payload_at = kDataAt + sizeof(SK_BPF_DATA);
+  if (const uint8_t* payload = event.in_place(payload_at, data.cap_len); payload != nullptr) {
+    publisher_.add(data, payload);
+    return;
+  }
+  publisher_.add(data.socket_id, data.cap_len, [&](ebpf_record* record) {
+    record->data = data;
+    event.copy(record + 1, payload_at, data.cap_len);
     return true;
   });
 }

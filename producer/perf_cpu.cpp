@@ -18,6 +18,11 @@ void EventView::copy(void* to, uint32_t at, uint32_t count) const {
   if (count != 0) std::memcpy(out, second + (at - first_bytes), count);
 }
 
+const uint8_t* EventView::in_place(uint32_t at, uint32_t count) const {
+  if (at >= first_bytes) return second + (at - first_bytes);
+  return count <= first_bytes - at ? first + at : nullptr;
+}
+
 PerfCpu::PerfCpu(int cpu, perf_event_mmap_page* meta, size_t page_bytes, size_t data_bytes)
     : cpu_(cpu),
       meta_(meta),

@@ -21,6 +21,8 @@ struct EventView {
   uint32_t size() const { return first_bytes + second_bytes; }
   // Copies bytes [at, at + count) to `to`; the caller has checked them against size().
   void copy(void* to, uint32_t at, uint32_t count) const;
+  // The same bytes where they are; nullptr where they wrap.
+  const uint8_t* in_place(uint32_t at, uint32_t count) const;
 };
 
 class PerfCpu {

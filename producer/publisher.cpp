@@ -16,9 +16,16 @@ void count(std::atomic<uint64_t>& counter) {
 Publisher::Publisher(RingWriter& writer, ConsumerSlots& slots, TraceRecorder* recorder)
     : writer_(writer), slots_(slots), recorder_(recorder), pending_(writer.header().lane_count) {}
 
-void Publisher::finish(uint32_t lane, const ebpf_record& record) {
-  count(protocols_[ebpf_protocol_index(record.data.l7_protocal_hint)]);
-  writer_.commit(lane);
+bool Publisher::add(const SK_BPF_DATA& data, const void* payload) {
+  const uint32_t lane = ebpf_lane_of(data.socket_id, lane_count());
+  const ebpf_record* record = writer_.append(lane, data, payload);
+  if (!record) return false;
+  finish(lane, *record, data.l7_protocal_hint);
+  return true;
+}
+
+void Publisher::finish(uint32_t lane, const ebpf_record& record, uint16_t l7_protocol) {
+  count(protocols_[ebpf_protocol_index(l7_protocol)]);
   wake_due_ = true;
   if (recorder_) recorder_->add(record);
   if (++pending_[lane] < kBurstRecords) return;

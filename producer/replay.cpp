@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <thread>
 
 #include "producer/wall_clock.h"
@@ -35,13 +34,7 @@ void Replay::wait_until(uint64_t due_ns, const std::atomic<bool>& stop) {
 }
 
 void Replay::give() {
-  const SK_BPF_DATA& data = player_->record().data;
-  publisher_.add(data.socket_id, data.cap_len, [&](ebpf_record* record) {
-    record->data = data;
-    record->data.cap_data = nullptr;
-    std::memcpy(record + 1, player_->payload(), data.cap_len);
-    return true;
-  });
+  publisher_.add(player_->record().data, player_->payload());
   records_.fetch_add(1, std::memory_order_relaxed);
 }
 

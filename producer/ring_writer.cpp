@@ -16,11 +16,16 @@
 #include "producer/ring_geometry.h"
 #include "producer/ring_memory.h"
 #include "producer/shm_atomics.h"
+#include "producer/stream_copy.h"
 
 namespace ebpf {
 namespace {
 
 constexpr uint64_t kLanesOffset = 4096;
+// A lane streams after a burst of at least so many bytes. Below, the fence that a burst needs
+// costs more than streaming saves, and a reader that waits for this very record gets it sooner
+// from a cache.
+constexpr uint32_t kStreamBurstBytes = 8192;
 
 uint64_t wall_us() {
   timespec now{};
@@ -170,9 +175,31 @@ class RingWriter::Impl {
     record->data.cap_len = counters.reserved_cap_len;
     record->data.cap_data = nullptr;
     auto& lane = protocol_.lane(index);
-    lane.bytes += record->length_bytes;
-    lane.records += 1;
-    lane.next_seq += 1;
+    add_to(lane, counters, record->length_bytes);
+  }
+
+  const ebpf_record* append(uint32_t index, const SK_BPF_DATA& data, const void* payload) {
+    Counters& counters = counters_[index];
+    const uint32_t cap_len = data.cap_len;
+    if (cap_len > header()->cap_bytes) {
+      add_one(counters.lost);
+      return nullptr;
+    }
+    const uint32_t bytes = ebpf_record_bytes(cap_len);
+    uint8_t* place = room_for(index, bytes);
+    auto& lane = protocol_.lane(index);
+    const auto* from = static_cast<const uint8_t*>(payload);
+    if (counters.streams) {
+      ebpf_record head;
+      fill_head(head, bytes, lane.next_seq, data);
+      stream_copy(place, reinterpret_cast<const uint8_t*>(&head), sizeof(head));
+      stream_copy(place + sizeof(head), from, cap_len);
+    } else {
+      fill_head(*reinterpret_cast<ebpf_record*>(place), bytes, lane.next_seq, data);
+      plain_copy(place + sizeof(ebpf_record), from, cap_len);
+    }
+    add_to(lane, counters, bytes);
+    return reinterpret_cast<const ebpf_record*>(place);
   }
 
   void abandon(uint32_t lane) { counters_[lane].reserved = nullptr; }
@@ -185,7 +212,13 @@ class RingWriter::Impl {
     add_one(counters_[index].gaps);
   }
 
-  void publish(uint32_t lane) { protocol_.publish(lane); }
+  void publish(uint32_t index) {
+    Counters& counters = counters_[index];
+    if (counters.streams) stream_fence();
+    protocol_.publish(index);
+    if (counters.burst_bytes > 0) counters.streams = counters.burst_bytes >= kStreamBurstBytes;
+    counters.burst_bytes = 0;
+  }
 
   void end() {
     for (uint32_t lane = 0; lane < header()->lane_count; ++lane) publish(lane);
@@ -214,15 +247,36 @@ class RingWriter::Impl {
   struct Counters {
     ebpf_record* reserved = nullptr;
     uint32_t reserved_cap_len = 0;
+    uint64_t burst_bytes = 0;  // in data records, since the last publish()
+    bool streams = false;      // append() copies past the caches
     std::atomic<uint64_t> lost{0};
     std::atomic<uint64_t> gaps{0};
   };
+
+  static void fill_head(ebpf_record& head, uint32_t bytes, uint64_t seq, const SK_BPF_DATA& data) {
+    head.length_bytes = bytes;
+    head.kind = EBPF_RECORD_DATA;
+    head.reserved = 0;
+    head.seq = seq;
+    head.data = data;
+    head.data.cap_data = nullptr;
+  }
+
+  // One more data record is in the open segment.
+  template <class Lane>
+  static void add_to(Lane& lane, Counters& counters, uint32_t bytes) {
+    lane.bytes += bytes;
+    lane.records += 1;
+    lane.next_seq += 1;
+    counters.burst_bytes += bytes;
+  }
 
   // Where the next record of the lane goes; in a new segment if it does not fit.
   uint8_t* room_for(uint32_t index, uint32_t bytes) {
     assert(counters_[index].reserved == nullptr);
     auto& lane = protocol_.lane(index);
     if (bytes > plan_.room() - lane.bytes) {
+      if (counters_[index].streams) stream_fence();  // it publishes what the old one holds
       protocol_.roll(index);
       parked_.store(static_cast<uint32_t>(protocol_.pool().parked()), std::memory_order_relaxed);
     }
@@ -277,6 +331,9 @@ ebpf_record* RingWriter::reserve(uint32_t lane, uint32_t cap_len) {
 }
 void RingWriter::commit(uint32_t lane) { impl_->commit(lane); }
 void RingWriter::abandon(uint32_t lane) { impl_->abandon(lane); }
+const ebpf_record* RingWriter::append(uint32_t lane, const SK_BPF_DATA& data, const void* payload) {
+  return impl_->append(lane, data, payload);
+}
 void RingWriter::append_gap(uint32_t lane, uint32_t cause, uint64_t count, uint64_t timestamp_us) {
   impl_->append_gap(lane, cause, count, timestamp_us);
 }

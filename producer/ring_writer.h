@@ -40,6 +40,9 @@ class RingWriter {
   ebpf_record* reserve(uint32_t lane, uint32_t cap_len);
   void commit(uint32_t lane);   // part of the next publish()
   void abandon(uint32_t lane);  // as if it had never been reserved
+  // A whole record at once: `data` and data.cap_len bytes of payload, neither of them in the
+  // ring. The faster way under load, see stream_copy.h. nullptr: as reserve().
+  const ebpf_record* append(uint32_t lane, const SK_BPF_DATA& data, const void* payload);
   void append_gap(uint32_t lane, uint32_t cause, uint64_t count, uint64_t timestamp_us);
   void publish(uint32_t lane);  // makes everything committed visible: one release store
   void publish_all();

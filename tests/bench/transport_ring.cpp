@@ -2,7 +2,6 @@
 // Our ring, whole: writer, consumer slots and control server in the producer's process, the
 // C ABI of the shared library in the consumers'.
 #include <atomic>
-#include <cstring>
 #include <thread>
 
 #include "libebpf/consumer.h"
@@ -39,13 +38,9 @@ class RingChannelWriter : public Writer {
   }
 
   bool write(Source& source, uint64_t /*first_seq*/, uint32_t count) override {
-    const uint32_t payload = source.payload_bytes();
     for (uint32_t i = 0; i < count; ++i) {
       const ebpf_record* from = source.next();
-      ebpf_record* to = writer_->reserve(0, payload);
-      if (to == nullptr) return false;
-      std::memcpy(&to->data, &from->data, sizeof(SK_BPF_DATA) + payload);
-      writer_->commit(0);
+      if (writer_->append(0, from->data, from + 1) == nullptr) return false;
     }
     writer_->publish(0);
     return true;

@@ -111,7 +111,15 @@ TEST(PerfCpu, ReadsRecordsThatWrapAtEveryPlace) {
       char rest[64] = {};
       view.copy(rest, at, static_cast<uint32_t>(payload.size()) - at);
       EXPECT_EQ(rest, payload.substr(at)) << "start " << start << " at " << at;
+      const auto count = static_cast<uint32_t>(payload.size()) - at;
+      const uint8_t* in_place = view.in_place(at, count);
+      const bool wraps = at < view.first_bytes && view.second_bytes > 0;
+      ASSERT_EQ(in_place == nullptr, wraps) << "start " << start << " at " << at;
+      if (!wraps) {
+        EXPECT_EQ(std::memcmp(in_place, rest, count), 0);
+      }
     }
+    EXPECT_EQ(view.in_place(0, view.first_bytes), view.first);
     EXPECT_EQ(cpu.bad_records(), 0u);
   }
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 ebpf_add_gtest(ring_writer_test
-  SOURCES lane_protocol_test.cpp ring_memory_test.cpp ring_writer_test.cpp
+  SOURCES lane_protocol_test.cpp ring_memory_test.cpp ring_writer_test.cpp stream_copy_test.cpp
   LIBS ebpf_ring
   LABELS unit)
 ebpf_add_gtest(consumer_slots_test SOURCES consumer_slots_test.cpp LIBS ebpf_ring LABELS unit)
