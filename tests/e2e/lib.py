@@ -83,6 +83,7 @@ def die_with_parent():
 
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 TRACEFS = "/sys/kernel/tracing"
 
@@ -95,6 +96,12 @@ def mount_tracefs():
         return  # what needs tracefs then says so
     _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
     _libc.mount(b"tracefs", TRACEFS.encode(), b"tracefs", 0, None)
+
+
+def enter_own_network():
+    """A loopback of our own, on which nobody else says anything and every port is free."""
+    check(_libc.unshare(CLONE_NEWNET) == 0, "a network namespace of our own")
+    subprocess.run([foreign("ip"), "link", "set", "lo", "up"], check=True)
 
 
 class Process:

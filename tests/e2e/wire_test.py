@@ -2,26 +2,17 @@
 """tcpdump beside us: every record holds the bytes that the wire holds at its sequence number,
 and together the records cover every byte on the wire."""
 
-import ctypes
 import json
 import os
 import time
 
 import pcap
 import trace_file
-from lib import Failure, check, check_equal, foreign, main, program, wait_until
+from lib import Failure, check, check_equal, enter_own_network, foreign, main, program, wait_until
 
 RECORDS_WANTED = 100_000
 SCALE = 10
 CAP_LEN = 512
-CLONE_NEWNET = 0x40000000
-
-
-def enter_own_network(bench):
-    """A loopback of our own, on which nobody else says anything."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        raise Failure(f"no network namespace: {os.strerror(ctypes.get_errno())}")
-    bench.run([foreign("ip"), "link", "set", "lo", "up"])
 
 
 def start_tcpdump(bench, path):
@@ -83,7 +74,7 @@ def check_cap_seq(records):
 
 
 def every_record_is_what_the_wire_carried(bench):
-    enter_own_network(bench)
+    enter_own_network()
     capture, trace = bench.path("wire.pcap"), bench.path("wire.ebpfrec")
     producer = bench.producer("--perf-pages", "8192", "--record", trace, "--cap-len", str(CAP_LEN))
     tcpdump = start_tcpdump(bench, capture)

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "chain.h"
 #include "messages.h"
 #include "net.h"
 #include "smoke.h"
@@ -24,6 +25,9 @@ using namespace traffic;
 constexpr const char* kUsage =
     "usage: ebpf-traffic smoke [--exchanges N] [--ipv4-only]\n"
     "       ebpf-traffic wire SCALE\n"
+    "       ebpf-traffic chain CONNECTIONS REQUESTS\n"
+    "       ebpf-traffic ask-with-ids HOST PORT CONNECTIONS REQUESTS\n"
+    "       ebpf-traffic serve-ids PORT\n"
     "       ebpf-traffic serve-http PORT          (0: any; prints \"listening on PORT\")\n"
     "       ebpf-traffic get HOST PORT PATH COUNT [keepalive]\n"
     "       ebpf-traffic serve-dns PORT\n"
@@ -149,6 +153,13 @@ int main(int argc, char** argv) {
     run_smoke(smoke_options(args));
   } else if (mode == "wire" && count == 2) {
     run_wire({number(args[1], 1000)});
+  } else if (mode == "chain" && count == 3) {
+    run_chain({number(args[1], 1000), number(args[2], 1000000)});
+  } else if (mode == "ask-with-ids" && count == 5) {
+    ask_with_ids(make_address(args[1], static_cast<uint16_t>(number(args[2], 65535))),
+                 {number(args[3], 1000), number(args[4], 1000000)});
+  } else if (mode == "serve-ids" && count == 2) {
+    serve_ids(static_cast<uint16_t>(number(args[1], 65535)));
   } else if (mode == "serve-http" && count == 2) {
     serve_http(static_cast<uint16_t>(number(args[1], 65535)));
   } else if (mode == "serve-dns" && count == 2) {
