@@ -142,8 +142,9 @@ EBPF_INLINE int begin_gather(struct scratch* scratch, uint32_t cap_bytes) {
   struct call_state* call = &scratch->call;
   int is_readable = 1;
 #pragma unroll
-  for (uint32_t i = 1; i < sizeof(union infer_window) / 8; i++) scratch->payload.words[i] = 0;
-  scratch->payload.words[0] = call->held; /* 0 mostly */
+  for (uint32_t i = 2; i < sizeof(union infer_window) / 8; i++) scratch->payload.words[i] = 0;
+  scratch->payload.words[0] = call->held[0]; /* 0 mostly */
+  scratch->payload.words[1] = call->held[1];
   call->captured = call->held_count;
   if (call->kind >= CALL_MSG) {
     call->message_iov_count = 0;

@@ -93,6 +93,32 @@ INFER_INLINE void infer_learn(const struct infer_input* in, struct infer_state* 
     state->pending = infer_kafka_id(in, 8);
 }
 
+/*
+ * Whether a record is just the start of a message, which some programs read with a call of
+ * its own: the length (DNS, MySQL, Kafka), or the header (MySQL compressed, HTTP/2, Dubbo). It
+ * is to wait for the next call then. `state`: before this record taught anything.
+ */
+INFER_INLINE uint64_t infer_holds(const struct infer_input* in, const struct infer_state* state) {
+  const uint8_t* bytes = in->window->bytes;
+  uint64_t total = in->total;
+  uint64_t protocol = state->protocol;
+  if (!in->is_tcp || in->direction != SOCK_DIR_RCV) return 0;
+  if (total > INFER_HELD_BYTES_MAX || in->count != total) return 0;
+  uint64_t open = infer_eq(protocol, 0);
+  uint64_t be32 = infer_be32_at(bytes);
+  uint64_t holds = infer_eq(total, 2) & (open | infer_eq(protocol, SOCK_DATA_DNS)) &
+                   infer_le(INFER_DNS_HEADER_BYTES, be32 >> 16);
+  holds |= infer_eq(total, 4) & (open | infer_eq(protocol, SOCK_DATA_KAFKA)) &
+           infer_in(be32, 4, INFER_KAFKA_LENGTH_MAX);
+  uint64_t mysql = (open | infer_eq(protocol, SOCK_DATA_MYSQL)) & infer_ne(infer_le24_at(bytes), 0);
+  holds |= (infer_eq(total, 4) | infer_eq(total, 7)) & mysql;
+  holds |= infer_eq(total, 9) & (open | infer_eq(protocol, SOCK_DATA_HTTP2)) &
+           infer_ne(be32 >> 8, 0) & infer_le(bytes[3], 9);
+  holds |= infer_eq(total, 16) & (open | infer_eq(protocol, SOCK_DATA_DUBBO)) &
+           infer_eq(be32 >> 16, 0xdabb) & infer_ne(infer_be32_at(bytes + 12), 0);
+  return holds;
+}
+
 /* All of it. */
 INFER_INLINE uint64_t infer(const struct infer_input* in, struct infer_state* state) {
   uint64_t result = infer_first(in, state);

@@ -76,6 +76,9 @@ struct infer_state {
 };
 EBPF_STATIC_ASSERT(sizeof(struct infer_state) == 16, "infer_state");
 
+/* The longest header that is read by a call of its own. */
+#define INFER_HELD_BYTES_MAX 16
+
 /* A protocol that is only likely is given up after so many records in a row. */
 #define INFER_MISSES_MAX 8
 

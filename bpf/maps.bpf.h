@@ -50,15 +50,17 @@ struct call_state {
   uint64_t name_len_at; /* recvfrom: where user memory holds the length, or 0 */
   uint64_t message_iov; /* CALL_IOVEC, CALL_MSG, CALL_MMSG: struct iovec* */
   uint64_t message_iov_count;
-  uint64_t held;     /* bytes of an earlier call that this one continues */
-  uint64_t inferred; /* what infer.h said */
+  uint64_t held[2];     /* bytes of an earlier call that this one continues */
+  uint64_t flush_moved; /* is_flush: what `moved` was */
+  uint64_t inferred;    /* what infer.h said */
   struct infer_state state;
   uint32_t kind;
   uint32_t direction;
   uint32_t limit;    /* capture at most so many bytes */
   uint32_t captured; /* bytes gathered so far */
   uint32_t held_count;
-  uint32_t message; /* CALL_MMSG: index */
+  uint32_t flush_direction; /* is_flush: what `direction` was */
+  uint32_t message;         /* CALL_MMSG: index */
   uint32_t message_count;
   uint32_t iovecs_done; /* elements of the iovec array that were gathered */
   uint32_t tail_calls;  /* spent so far */
@@ -66,7 +68,8 @@ struct call_state {
   uint8_t protocol;      /* IPPROTO_* */
   uint8_t is_truncating; /* received with MSG_TRUNC */
   uint8_t is_compat;     /* pointers and lengths in user structs have 32 bits */
-  uint8_t reserved[3];
+  uint8_t is_flush;      /* what is emitted was held, and goes ahead of this call */
+  uint8_t reserved[6];
   struct user_iovec iovecs[IOVECS_MAX];
 };
 
@@ -173,15 +176,15 @@ struct {
 } events_map SEC(".maps");
 
 /*
- * Header reads: some programs read the length of a message first, and the message with a
- * second call. What the first one brought waits here, as long as the socket is not known.
- * The map forgets by itself what nothing followed.
+ * Header reads: some programs read the length or the header of a message first, and the
+ * message with a second call. What the first one brought waits here for the second one, or
+ * for whatever happens on the socket next. The map forgets by itself what nothing followed.
  */
 struct held_read {
   uint64_t inode;
-  uint64_t bytes;
+  uint64_t bytes[INFER_HELD_BYTES_MAX / 8];
+  uint64_t count;
 };
-#define HELD_BYTES 2 /* DNS over TCP */
 
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -217,7 +220,14 @@ struct {
 } name_filter_map SEC(".maps");
 
 /* Filled by user space with the programs that handle a call, in this order. */
-enum stage { STAGE_GATHER, STAGE_CLASSIFY, STAGE_CLASSIFY_MORE, STAGE_EMIT, STAGE_COMPAT, STAGE_COUNT };
+enum stage {
+  STAGE_GATHER,
+  STAGE_CLASSIFY,
+  STAGE_CLASSIFY_MORE,
+  STAGE_EMIT,
+  STAGE_COMPAT,
+  STAGE_COUNT
+};
 
 struct {
   __uint(type, BPF_MAP_TYPE_PROG_ARRAY);

@@ -17,7 +17,8 @@ struct socket_entry {
   uint64_t last_use_ns;     /* CLOCK_MONOTONIC */
   struct infer_state state; /* what it speaks */
   uint8_t has_tuple;        /* TCP: the tuple never changes while bytes flow */
-  uint8_t reserved[7];
+  uint8_t held_count;       /* bytes of a header that wait in the held map */
+  uint8_t reserved[6];
   struct tuple_t tuple;
   uint8_t reserved2[2];
 };

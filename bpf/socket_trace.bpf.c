@@ -85,8 +85,10 @@ EBPF_INLINE void begin_call(void* ctx, uint64_t nr, const uint64_t* args, uint64
   if (config->filters && !is_process_wanted(config)) return;
   call->moved = ret;
   call->behind = 0;
-  call->held = 0;
+  call->held[0] = 0;
+  call->held[1] = 0;
   call->held_count = 0;
+  call->is_flush = 0;
   call->message = 0;
   call->message_count = 1;
   call->iovecs_done = 0;
@@ -138,13 +140,14 @@ EBPF_INLINE void run_gather(void* ctx) {
 /* After the last step of inference. */
 EBPF_INLINE void run_verdict(void* ctx, struct scratch* scratch,
                              const struct tracer_config* config) {
-  if (is_wanted(scratch, config)) {
+  if (hold_header_read(scratch, config)) {
+    if (!scratch->call.state.protocol) count(COUNTER_UNKNOWN); /* until the rest has come */
+  } else if (is_wanted(scratch, config)) {
     go_to(ctx, scratch, STAGE_EMIT);
   } else if (join_header_read(&scratch->call)) {
     scratch->call.iovecs_done = 0;
     go_to(ctx, scratch, STAGE_GATHER);
   } else {
-    hold_header_read(scratch);
     count(COUNTER_UNKNOWN);
     run_next_message(ctx, scratch);
   }
@@ -154,6 +157,16 @@ EBPF_INLINE void run_classify(void* ctx) {
   const struct tracer_config* config = LOOKUP_FIRST(config_map);
   struct scratch* scratch = this_cpu_scratch();
   if (!config || !scratch) return;
+  enum held_step step = take_held(scratch);
+  if (step == HELD_JOIN) {
+    scratch->call.iovecs_done = 0;
+    go_to(ctx, scratch, STAGE_GATHER);
+    return;
+  }
+  if (step == HELD_FLUSH) {
+    go_to(ctx, scratch, STAGE_EMIT);
+    return;
+  }
   if (classify(scratch, config)) go_to(ctx, scratch, STAGE_CLASSIFY_MORE);
   run_verdict(ctx, scratch, config);
 }
@@ -172,6 +185,11 @@ EBPF_INLINE void run_emit(void* ctx) {
   struct scratch* scratch = this_cpu_scratch();
   if (!config || !at || !scratch) return;
   emit(ctx, scratch, config, at);
+  if (scratch->call.is_flush) {
+    end_flush(&scratch->call);
+    go_to(ctx, scratch, STAGE_GATHER);
+    return;
+  }
   run_next_message(ctx, scratch);
 }
 
