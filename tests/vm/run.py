@@ -1,34 +1,31 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Boots a kernel image in QEMU, traces the smoke traffic in it, and compares.
+"""Traces the same traffic on other kernels, in QEMU, with both attach back ends and with offsets
+from BTF and from the search, and compares.
 
-Prints what was captured, and where nothing was, why not. Exit code 0: everything that the traffic
-did was captured, field by field; 1: not; 77: cannot run here (no QEMU, no kernel to be had).
+One kernel image, or (--matrix) Debian's kernels and the one that runs here. Exit code 0:
+everything that the traffic did was captured, field by field, the same in every way; 1: not; 77:
+cannot run here (no QEMU, no kernel to be had).
 """
 
 import argparse
-import json
+import concurrent.futures
 import os
-import queue
-import re
-import shlex
 import shutil
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../e2e"))
 
-from initramfs import Initramfs  # noqa: E402
-from smoke_check import check_smoke  # noqa: E402
+import debian_kernels  # noqa: E402
+import machine  # noqa: E402
+from outcome import PROBLEMS_SHOWN, Outcome, Transcript, differences, offset_differences  # noqa: E402
 
-PROGRAMS = ("ebpf-producer", "ebpf-tail", "ebpfctl", "ebpf-traffic")
-# Sections that are data, not for the eye.
-QUIET = ("records.json", "traffic.json")
-PROBLEMS_SHOWN = 20
+WAYS = ("raw:btf", "raw:search", "tracepoint:btf", "tracepoint:search")
+# What a user gets who names nothing comes first.
+WAYS_OF_ONE = ("auto:auto", *WAYS)
+MACHINES_AT_ONCE = 2
 EXIT_SKIP = 77
 
 
@@ -37,215 +34,178 @@ def skip(reason):
     sys.exit(EXIT_SKIP)
 
 
-def debian_kernel(cache):
-    """Debian's own kernel, newest version; downloaded once, never installed."""
-    def meta_depends():
-        done = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True,
-                              text=True, check=False)
-        return re.findall(r"Depends: (linux-image-\S+)", done.stdout)
+class Kernel:
+    """One kernel's outcomes."""
 
-    if not shutil.which("apt-cache"):
-        skip("no kernel was given, and this is no Debian to take one from")
-    names = meta_depends()
-    if not names and os.geteuid() == 0:
-        subprocess.run(["apt-get", "-qq", "update"], check=False)
-        names = meta_depends()
-    known = sorted(name for name in os.listdir(cache) if name.startswith("vmlinuz-"))
-    if names and f"vmlinuz-{names[0]}" in known:
-        return os.path.join(cache, f"vmlinuz-{names[0]}")
-    if names:
-        path = download_kernel(names[0], cache)
-        if path:
-            return path
-    if known:
-        return os.path.join(cache, known[-1])
-    skip("no kernel was given, and Debian's cannot be downloaded")
+    def __init__(self, name, lines, ways, strict):
+        self.name = name
+        self.transcript = Transcript(lines)
+        if self.transcript.facts.get("btf") != "yes" and not strict:
+            ways = [way for way in ways if not way.endswith(":btf")]
+        self.ran = "kernel" in self.transcript.sections
+        self.outcomes = [Outcome(self.transcript, way) for way in ways] if self.ran else []
+        self.offset_problems = offset_differences(self.outcomes)
+        self._strict = strict
 
+    def is_good(self):
+        kinds = [outcome.kind for outcome in self.outcomes]
+        allowed = ("good",) if self._strict else ("good", "absent")
+        return "good" in kinds and all(kind in allowed for kind in kinds) and \
+            not self.offset_problems
 
-def download_kernel(package, cache):
-    """The kernel image of a Debian package, in the cache; None where it cannot be had."""
-    print(f"vm: downloading {package}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="libebpf-vm-") as folder:
-        os.chmod(folder, 0o755)
-        done = subprocess.run(["apt-get", "-o", "APT::Sandbox::User=root", "download", package],
-                              cwd=folder, capture_output=True, text=True, check=False)
-        debs = [name for name in os.listdir(folder) if name.endswith(".deb")]
-        if done.returncode != 0 or not debs:
-            print(done.stderr.strip())
-            return None
-        subprocess.run(f"dpkg --fsys-tarfile {shlex.quote(debs[0])} | "
-                       "tar -x --wildcards './boot/vmlinuz-*'", shell=True, cwd=folder, check=True)
-        (image,) = os.listdir(os.path.join(folder, "boot"))
-        path = os.path.join(cache, f"vmlinuz-{package}")
-        shutil.copyfile(os.path.join(folder, "boot", image), path + ".new")
-        os.replace(path + ".new", path)
-        return path
+    def table(self):
+        """One line for each way."""
+        for outcome in self.outcomes:
+            records = f"{outcome.captured}/{outcome.expected}" if outcome.expected else "-"
+            yield (self.transcript.release, *outcome.way.split(":"), outcome.attach,
+                   outcome.source, records, str(len(outcome.problems)), outcome.kind)
 
-
-def build_initramfs(programs, producer_args, path):
-    image = Initramfs()
-    for folder in ("bin", "dev", "etc", "proc", "sys", "tmp", "run", "root"):
-        image.folder(folder)
-    image.device("dev/console", 5, 1)
-    image.device("dev/null", 1, 3)
-    image.program("init", os.path.join(HERE, "init"))
-    image.program("bin/busybox", shutil.which("busybox"))
-    image.text("etc/producer.args", producer_args)
-    with tempfile.TemporaryDirectory(prefix="libebpf-vm-") as folder:
-        for name in PROGRAMS:
-            stripped = os.path.join(folder, name)
-            subprocess.run(["strip", "-o", stripped, os.path.join(programs, name)], check=True)
-            image.program(f"bin/{name}", stripped)
-    image.write(path)
+    def explain(self):
+        """What is not as it must be, for people."""
+        if not self.ran:
+            reached = any(line.startswith("@@ ") for line in self.transcript.lines)
+            yield "it did not come as far as starting the producer; the last lines:" if reached \
+                else "the kernel never came as far as our first program; its last lines:"
+            yield from ("  " + machine.printable(line) for line in self.transcript.lines[-25:])
+        for outcome in self.outcomes:
+            if outcome.kind == "good":
+                continue
+            yield f"{outcome.way}: {outcome.kind}"
+            shown = [part.strip() for problem in outcome.problems for part in problem.split(" | ")]
+            yield from ("  " + line for line in shown[:PROBLEMS_SHOWN])
+            if len(shown) > PROBLEMS_SHOWN:
+                yield f"  and {len(shown) - PROBLEMS_SHOWN} more"
+            for name in ("refusal", "producer.err", "tail.err"):
+                if outcome.kind in ("refused", "wrong") and outcome.text(name):
+                    yield f"  --- {name}"
+                    yield from ("  " + machine.printable(line)
+                                for line in outcome.text(name).splitlines()[-60:])
+                    break
+        yield from ("offsets: " + line for line in self.offset_problems)
 
 
-def printable(line):
-    """Without what a terminal would act on (the firmware clears the screen)."""
-    return re.sub(r"[^\x20-\x7e]", "", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc", "", line))
+def print_table(kernels):
+    rows = [("kernel", "--attach", "--offsets", "attach", "offsets", "records", "wrong", "")]
+    for kernel in kernels:
+        rows += list(kernel.table()) or [(kernel.name, "-", "-", "-", "-", "-", "-", "never ran")]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip())
 
 
-def boot(kernel, initramfs, timeout, append):
-    """Runs the machine; gives its console as lines. Shows what people can read as it comes."""
-    # Without cmpxchg16b: QEMU's emulation of it makes guests from 6.12 on panic now and then.
-    command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max,-cx16", "-smp", "2", "-m", "512",
-               "-nographic", "-nodefaults", "-serial", "stdio", "-monitor", "none", "-no-reboot",
-               "-kernel", kernel, "-initrd", initramfs,
-               "-append", f"console=ttyS0 panic=-1 loglevel=4 {append}".strip()]
-    qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT)
-    incoming = queue.Queue()
-
-    def read():
-        for raw in qemu.stdout:
-            incoming.put(raw.decode("utf-8", "replace").rstrip("\r\n"))
-        incoming.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
-    lines, quiet, deadline = [], False, time.monotonic() + timeout
-    while True:
-        try:
-            line = incoming.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            qemu.kill()
-            print(f"vm: ended after {timeout} s; the last line above shows where it was")
-            break
-        if line is None:
-            break
-        lines.append(line)
-        if line.startswith("@@ begin ") and line.endswith(QUIET):
-            quiet = True
-        elif line.startswith("@@ end "):
-            quiet = False
-        elif not quiet:
-            print(f"  | {printable(line)}", flush=True)
-    qemu.wait()
-    return lines
-
-
-def parse(lines):
-    """The sections that init printed, and the exit codes of the programs."""
-    sections, codes, current = {}, {}, None
-    for line in lines:
-        if line.startswith("@@ begin "):
-            current = line.split()[2]
-            sections[current] = []
-        elif line.startswith("@@ end "):
-            current = None
-        elif line.startswith("@@ exit "):
-            codes[line.split()[2]] = int(line.split()[3])
-        elif current:
-            sections[current].append(line)
-    return sections, codes
-
-
-def json_lines(lines):
-    """Objects among console lines, and how many lines were none (a kernel message between)."""
-    parsed, broken = [], 0
-    for line in lines:
-        try:
-            parsed.append(json.loads(line))
-        except ValueError:
-            broken += 1
-    return parsed, broken
-
-
-def judge(lines, sections, codes):
-    """Prints the outcome; gives whether everything is as it must be."""
-    facts = dict(line.split("=", 1) for line in sections.get("kernel", []) if "=" in line)
-    if not facts:
-        reached = any(line.startswith("@@ step") for line in lines)
-        print("vm: it did not come as far as starting the producer" if reached else
-              "vm: the kernel never came as far as our first program")
-        return False
-    print(f"\nvm: Linux {facts.get('release')}, {facts.get('cpus')} CPUs, "
-          f"BTF: {facts.get('btf')}")
-    if "traffic" not in codes:
-        code = codes.get("producer", "none: it did not get ready")
-        print(f"vm: nothing was captured: the producer did not start (exit code {code}):")
-        for line in sections.get("producer.err", []):
+def report(kernels):
+    """Prints everything; gives whether it is as it must be."""
+    first = next((outcome for kernel in kernels for outcome in kernel.outcomes
+                  if outcome.kind == "good"), None)
+    for kernel in kernels:
+        for outcome in kernel.outcomes:
+            if first and outcome.kind == "good":
+                outcome.problems += differences(outcome, first)
+                outcome.kind = "wrong" if outcome.problems else "good"
+    print()
+    print_table(kernels)
+    for kernel in kernels:
+        missing = kernel.transcript.missing
+        if missing:
+            print(f"{kernel.name}: not in this kernel: {', '.join(missing)}")
+        if kernel.ran and not all(outcome.has_ipv6 for outcome in kernel.outcomes):
+            print(f"{kernel.name}: no IPv6: IPv4 only")
+        if kernel.is_good():
+            sources = sorted({outcome.source for outcome in kernel.outcomes if outcome.offsets()})
+            if len(sources) > 1:
+                print(f"{kernel.name}: offsets by {' and '.join(sources)} are the same")
+            continue
+        print(f"{kernel.name}: not as it must be")
+        for line in kernel.explain():
             print(f"  {line}")
+    good = all(kernel.is_good() for kernel in kernels)
+    print("vm: everything was captured, every field as it must be" if good else "vm: FAILED")
+    return good
+
+
+class Runner:
+    """Boots kernels with the options given."""
+
+    def __init__(self, options, ways):
+        self.options = options
+        self.ways = ways
+        self._initramfs = os.path.join(options.work, f"initramfs-{os.getpid()}.cpio")
+
+    def __enter__(self):
+        machine.build_initramfs(self.options.programs, self.ways, self.options.producer_args,
+                                self._initramfs)
+        return self
+
+    def __exit__(self, *_):
+        if os.path.exists(self._initramfs):
+            os.remove(self._initramfs)
+
+    def boot(self, name, image, strict, show):
+        started = time.monotonic()
+        lines = machine.boot(image, self._initramfs, self.options.timeout, self.options.append,
+                             show)
+        print(f"vm: {name}: {time.monotonic() - started:.0f} s", flush=True)
+        return Kernel(name, lines, self.ways, strict)
+
+    def boot_series(self, series):
+        image = debian_kernels.kernel_image(series, self.options.work)
+        return self.boot(f"Linux {series}", image, True, False)
+
+    def trace_host(self):
+        started = time.monotonic()
+        lines = machine.run_on_host(self.options.programs, self.ways, self.options.producer_args,
+                                    self.options.timeout)
+        print(f"vm: the kernel that runs here: {time.monotonic() - started:.0f} s", flush=True)
+        return Kernel("the kernel that runs here", lines, self.ways, True)
+
+
+def run_matrix(options):
+    """Debian's kernels, two machines side by side, and this one's own."""
+    with Runner(options, WAYS) as runner, \
+            concurrent.futures.ThreadPoolExecutor(MACHINES_AT_ONCE) as pool:
+        jobs = [pool.submit(runner.boot_series, series) for series in debian_kernels.SERIES]
+        try:
+            kernels = [job.result() for job in jobs]
+        except debian_kernels.Unavailable as reason:
+            for job in jobs:
+                job.cancel()
+            skip(f"Debian's kernels cannot be had: {reason}")
+        if os.geteuid() == 0:
+            kernels.append(runner.trace_host())
+        else:
+            print("vm: not root: the kernel that runs here is left out")
+        return report(kernels)
+
+
+def run_one(options):
+    try:
+        image = options.kernel or debian_kernels.kernel_image("6.1", options.work)
+    except debian_kernels.Unavailable as reason:
+        skip(f"no kernel was given, and Debian's cannot be had: {reason}")
+    if not os.path.isfile(image):
+        print(f"vm: there is no kernel image '{image}'", file=sys.stderr)
         return False
-    reports, _ = json_lines(sections.get("traffic.json", []))
-    if codes["traffic"] != 0 or not reports:
-        print("vm: the traffic itself failed: " + " ".join(sections.get("traffic.err", [])))
-        return False
-    if not reports[0]["ipv6"]:
-        print("vm: this kernel has no IPv6: IPv4 only")
-    records, broken = json_lines(sections.get("records.json", []))
-    gaps = [record for record in records if "gap" in record]
-    records = [record for record in records if "gap" not in record]
-    problems, captured, expected = check_smoke(reports[0], records)
-    problems += [f"gap in the stream: {gap}" for gap in gaps]
-    if broken:
-        problems.append(f"{broken} lines of the agent are no JSON")
-    problems += [f"{name} ended with exit code {code}" for name, code in codes.items() if code]
-    print("vm: captured, of what the traffic did:")
-    for key, count in expected.items():
-        print(f"  {key:20} {captured.get(key, 0):4} of {count}")
-    if problems:
-        print("vm: not as it must be:")
-        for problem in problems[:PROBLEMS_SHOWN]:
-            print(f"  {problem}")
-        if len(problems) > PROBLEMS_SHOWN:
-            print(f"  and {len(problems) - PROBLEMS_SHOWN} more")
-        for name in ("producer.err", "tracer"):
-            print(f"--- {name}")
-            print("\n".join(sections.get(name, [])))
-        return False
-    print("vm: everything was captured, every field as it must be")
-    return True
+    with Runner(options, WAYS_OF_ONE) as runner:
+        print(f"vm: booting {image}", flush=True)
+        return report([runner.boot(os.path.basename(image), image, False, True)])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kernel", nargs="?", help="a bzImage; default: Debian's newest")
-    parser.add_argument("--programs", required=True, help="folder of the static programs")
+    parser.add_argument("kernel", nargs="?", help="a bzImage; default: Debian's 6.1")
+    parser.add_argument("--matrix", action="store_true", help="Debian's kernels and this one's")
+    parser.add_argument("--programs", required=True, help="folder of the programs")
     parser.add_argument("--work", required=True, help="folder for what is made and downloaded")
     parser.add_argument("--producer-args", default="", help="more options for ebpf-producer")
     parser.add_argument("--append", default="", help="more words for the kernel's command line")
-    parser.add_argument("--timeout", type=int, default=120, help="seconds until it is given up")
+    parser.add_argument("--timeout", type=int, default=900, help="seconds until it is given up")
     options = parser.parse_args()
 
     for tool in ("qemu-system-x86_64", "busybox", "strip"):
         if not shutil.which(tool):
             skip(f"{tool} is not installed")
     os.makedirs(options.work, exist_ok=True)
-    kernel = options.kernel or debian_kernel(options.work)
-    if not os.path.isfile(kernel):
-        print(f"vm: there is no kernel image '{kernel}'", file=sys.stderr)
-        return 1
-    initramfs = os.path.join(options.work, f"initramfs-{os.getpid()}.cpio")
-    try:
-        build_initramfs(options.programs, options.producer_args, initramfs)
-        print(f"vm: booting {kernel}", flush=True)
-        started = time.monotonic()
-        lines = boot(kernel, initramfs, options.timeout, options.append)
-        good = judge(lines, *parse(lines))
-        print(f"vm: {time.monotonic() - started:.0f} s")
-    finally:
-        if os.path.exists(initramfs):
-            os.remove(initramfs)
-    return 0 if good else 1
+    return 0 if (run_matrix if options.matrix else run_one)(options) else 1
 
 
 if __name__ == "__main__":
