@@ -40,6 +40,7 @@ Result<std::unique_ptr<Consumer>> Consumer::open(ConsumerConfig config) {
 Result<> Consumer::attach_first() {
   const Deadline deadline(static_cast<int>(kAnswerTimeoutUs / 1000));
   std::unique_ptr<Attachment> attachment;
+  uint64_t pause_us = 5000;  // a busy producer is left alone a little longer each time
   while (!attachment) {
     Result<std::unique_ptr<Attachment>> attempt = try_attach();
     const bool no_room = !attempt && attempt.error().code == EAGAIN;
@@ -51,7 +52,8 @@ Result<> Consumer::attach_first() {
     }
     if (attempt) attachment = std::move(*attempt);
     pollfd wait{link_ ? link_->fd() : -1, POLLIN, 0};
-    const uint64_t slice_us = deadline.slice(no_room ? 10000 : kAnswerTimeoutUs);
+    if (no_room) pause_us = std::min<uint64_t>(pause_us * 2, kRetryUs);
+    const uint64_t slice_us = deadline.slice(no_room ? pause_us : kAnswerTimeoutUs);
     if (!attachment) ::poll(&wait, 1, static_cast<int>(slice_us / 1000) + 1);
   }
   const uint32_t lane_count = attachment->view().lane_count();

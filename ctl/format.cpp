@@ -71,6 +71,23 @@ const char* attach_name(uint8_t attach) {
   }
 }
 
+const char* pages_name(uint32_t pages) {
+  switch (pages) {
+    case EBPF_PAGES_PLAIN:
+      return "plain";
+    case EBPF_PAGES_TRANSPARENT:
+      return "transparent huge";
+    case EBPF_PAGES_HUGETLB:
+      return "huge";
+    default:
+      return "unknown";
+  }
+}
+
+std::string node_name(uint32_t node) {
+  return node == EBPF_NUMA_ANY ? "any" : std::to_string(node);
+}
+
 const char* source_name(uint8_t source) {
   switch (source) {
     case EBPF_OFFSETS_NONE:
@@ -157,12 +174,18 @@ void append_tracer_details(std::string& out, const ebpf_msg_stats& stats, TextSt
          stats.max_consumers);
   append(out, "%-24s%" PRIu32 " segments of %" PRIu64 " bytes\n", "Window of a worker",
          stats.window_segments, stats.segment_bytes);
+  append(out, "%-24s%" PRIu64 " bytes on %s pages%s, NUMA node %s\n", "Ring", stats.ring_bytes,
+         pages_name(stats.ring_pages), stats.ring_prefault != 0 ? ", prefaulted" : "",
+         node_name(stats.ring_numa_node).c_str());
   append(out, "%-24s%" PRIu32 " of %" PRIu32 " pages\n", "Perf buffers", stats.cpu_count,
          stats.perf_pages_count);
   append_count(out, "Capture limit, bytes", stats.cap_bytes);
   append_name(out, "Unknown protocols", stats.capture_unknown ? "delivered" : "not delivered");
   append_name(out, "Filters", filters_text(stats));
   append_count(out, "Wake-ups", stats.wakeups);
+  append_count(out, "Connections refused", stats.connections_refused);
+  append_count(out, "Joins refused", stats.joins_refused);
+  append_count(out, "Consumers evicted", stats.evicted);
 
   append_heading(out, "-------------------- Events --------------------------", style);
   append_count(out, "Emitted in the kernel", stats.kern_emitted);
@@ -343,10 +366,18 @@ std::string tracer_json(const ebpf_msg_stats& stats) {
                {"replayed", stats.replayed},
                {"undelivered", stats.undelivered},
                {"wakeups", stats.wakeups},
+               {"connections_refused", stats.connections_refused},
+               {"joins_refused", stats.joins_refused},
+               {"evicted", stats.evicted},
                {"consumer_count", stats.consumer_count},
                {"max_consumers", stats.max_consumers},
                {"window_segments", stats.window_segments},
                {"segment_bytes", stats.segment_bytes},
+               {"ring_bytes", stats.ring_bytes},
+               {"ring_pages", pages_name(stats.ring_pages)},
+               {"ring_prefault", stats.ring_prefault != 0},
+               {"ring_numa_node",
+                stats.ring_numa_node == EBPF_NUMA_ANY ? Json(nullptr) : Json(stats.ring_numa_node)},
                {"lanes", lanes_json(stats)},
                {"protocols", protocols_json(stats)}});
 }

@@ -36,6 +36,15 @@ void fill_page(ebpf_control_page* page, uint32_t lane_count, uint64_t epoch) {
   for (ebpf_control_lane& lane : page->lanes) lane.join_seq = lane.next_seq = kNotJoined;
 }
 
+// More than that was not the wake-up: somebody else had the CPU.
+constexpr uint64_t kWakeCostMaxNs = 8000;
+
+uint64_t monotonic_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
 // One waiter: a consumer has one thread that sleeps. More would make our cost its choice.
 void wake_futex(uint32_t* word) { syscall(SYS_futex, word, FUTEX_WAKE, 1, nullptr, nullptr, 0); }
 
@@ -60,7 +69,7 @@ struct ConsumerSlots::Attachment {
   ConsumerInfo info;
   std::atomic<uint64_t> wakeups{0};
   // Drain thread.
-  uint64_t last_wake_us = 0;
+  uint64_t next_wake_us = 0;
   bool rang_in_vain = false;
 };
 
@@ -203,27 +212,30 @@ ControlWord ConsumerSlots::Words::sleeping(Page page) { return ControlWord(&page
 
 bool ConsumerSlots::wake_sleepers(uint64_t now_us) {
   Words words(*this);
-  bool pending = false;
+  uint32_t pending = 0;
   scan_sleepers(words, [&](Attachment* attachment) {
-    if (!wake(*attachment, now_us)) pending = true;
+    if (!wake(*attachment, now_us)) ++pending;
   });
-  return pending;
+  pending_ = pending + 1;
+  return pending > 0;
 }
 
-// Returns false where a wake-up is due but must wait.
+// Returns false where a wake-up may be due but must wait. Until then the consumer's word is
+// not even loaded: a hostile one writes to it all the time, which makes every load a miss.
 bool ConsumerSlots::wake(Attachment& attachment, uint64_t now_us) {
+  if (now_us < attachment.next_wake_us) return false;
   Words words(*this);
   if (!attachment.rang_in_vain && !says_it_sleeps(words, &attachment)) return true;
-  const bool too_soon =
-      now_us >= attachment.last_wake_us && now_us - attachment.last_wake_us < kWakeIntervalUs;
-  if (attachment.last_wake_us != 0 && too_soon) return false;
-  attachment.last_wake_us = now_us;
 
+  const uint64_t began_ns = monotonic_ns();
   const uint32_t how = take_announcement(words, &attachment);
   if (how == EBPF_SLEEPS_ON_FUTEX) wake_futex(&attachment.page->sleeping);
   if (how == EBPF_SLEEPS_ON_DOORBELL || attachment.rang_in_vain) {
     attachment.rang_in_vain = !ring_doorbell(attachment.doorbell.get());
   }
+  const uint64_t cost_ns = std::min(monotonic_ns() - began_ns, kWakeCostMaxNs);
+  attachment.next_wake_us =
+      now_us + std::max(kWakeIntervalUs, cost_ns * kWakeShare * pending_ / 1000);
   attachment.wakeups.store(attachment.wakeups.load(std::memory_order_relaxed) + 1,
                            std::memory_order_relaxed);
   wakeups_.store(wakeups_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

@@ -19,8 +19,11 @@
 
 namespace ebpf {
 
-// A consumer is woken at most once in so many microseconds.
+// A consumer is woken at most once in so many microseconds, and less often where waking takes
+// long: all consumers together get a 1/kWakeShare of the drain thread's time, whatever they
+// say about their sleep.
 constexpr uint64_t kWakeIntervalUs = 50;
+constexpr uint64_t kWakeShare = 25;
 
 // What a fresh control page has in join_seq and next_seq of every lane: the consumer does
 // not read this lane, or does not yet.
@@ -74,9 +77,9 @@ class ConsumerSlots {
   // lane_count times, with any value at all. Loads are seq_cst, see docs/RING.md.
   template <class Visit>
   void each_pin(Visit&& visit) const;
-  // Call after a publish. Wakes every consumer that says it sleeps; at most one wake-up
-  // per consumer and kWakeIntervalUs, the rest stay pending for the next call. Never
-  // blocks. Returns whether any is pending.
+  // Call after a publish. Wakes every consumer that says it sleeps. One that was woken just
+  // now is not even looked at before its time, and counts as pending for the next call.
+  // Never blocks. Returns whether any is pending.
   bool wake_sleepers(uint64_t now_us);
   void quiet_point();  // holds no page or socket of a slot now
 
@@ -123,6 +126,7 @@ class ConsumerSlots {
   void note_position(const Attachment& attachment, uint32_t lane, uint64_t initial_seq,
                      uint64_t published);
 
+  uint32_t pending_ = 1;  // drain thread: how many the last call left pending, and one
   uint32_t max_consumers_;
   uint32_t lane_count_;
   uint64_t epoch_;

@@ -11,7 +11,6 @@
 #include <array>
 #include <atomic>
 #include <cstring>
-#include <ctime>
 #include <map>
 
 #include "producer/control_listener.h"
@@ -27,53 +26,26 @@ namespace {
 // What a peer may cost. Per call of run_once(), per connection, in all.
 constexpr int kAcceptsPerRun = 16;
 constexpr int kMessagesPerRun = 8;
-constexpr double kMessagesPerSecond = 200;
-constexpr double kMessagesBurst = 256;
 constexpr uint32_t kSpareConnections = 32;    // beyond the consumers
 constexpr uint32_t kReservedConnections = 8;  // of those, for root and our own user
 constexpr int kDrainPackets = 32;
-constexpr long kPauseNs = 100'000'000;  // the listener rests when the system lacks memory
-constexpr double kLogLinesPerSecond = 5;
-constexpr double kLogLinesBurst = 50;
+constexpr long kPauseNs = 100'000'000;    // the listener rests when the system lacks memory
+constexpr long kThrottleNs = 20'000'000;  // and for a moment, when connections come too fast
+constexpr Rate kLogLines{5, 50};
 
 constexpr uint64_t kListenerTag = 0;
 constexpr uint64_t kTimerTag = 1;
 constexpr uint64_t kFirstConnectionTag = 2;
 
-double now_s() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
-}
-
-// Lets `burst` through at once, and `rate` per second in the long run.
-class TokenBucket {
- public:
-  TokenBucket(double rate, double burst) : rate_(rate), burst_(burst), tokens_(burst) {}
-
-  bool take() {
-    const double now = now_s();
-    tokens_ = std::min(burst_, tokens_ + (now - last_) * rate_);
-    last_ = now;
-    if (tokens_ < 1) return false;
-    tokens_ -= 1;
-    return true;
-  }
-
- private:
-  double rate_;
-  double burst_;
-  double tokens_;
-  double last_ = now_s();
-};
-
 struct Connection {
+  explicit Connection(const ControlLimits& limits) : messages(limits.connection_messages) {}
+
   UniqueFd fd;
   uint64_t tag = 0;
   ucred peer{};
   uint32_t consumer_id = 0;  // 0: has not joined
   std::string name;
-  TokenBucket messages{kMessagesPerSecond, kMessagesBurst};
+  TokenBucket messages;
 };
 
 UniqueFd open_spare() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
@@ -115,7 +87,7 @@ bool send_with_descriptors(int fd, const void* message, size_t bytes,
 class ControlServer::Impl {
  public:
   Impl(ControlListener listener, UniqueFd epoll, UniqueFd timer, ControlHandlers handlers,
-       ConsumerSlots& slots, RingWriter& writer, LogSink log)
+       ConsumerSlots& slots, RingWriter& writer, LogSink log, const ControlLimits& limits)
       : listener_(std::move(listener)),
         epoll_(std::move(epoll)),
         timer_(std::move(timer)),
@@ -123,7 +95,10 @@ class ControlServer::Impl {
         handlers_(std::move(handlers)),
         slots_(slots),
         writer_(writer),
-        log_(std::move(log)) {}
+        log_(std::move(log)),
+        limits_(limits),
+        accepts_(limits.accepts),
+        budgets_(limits) {}
 
   ~Impl() {
     while (!connections_.empty()) close_connection(connections_.begin()->second);
@@ -142,6 +117,12 @@ class ControlServer::Impl {
 
   int epoll_fd() const { return epoll_.get(); }
   uint64_t undelivered() const { return undelivered_.load(std::memory_order_relaxed); }
+
+  ControlCounters counters() const {
+    return {connections_refused_.load(std::memory_order_relaxed),
+            joins_refused_.load(std::memory_order_relaxed),
+            evicted_.load(std::memory_order_relaxed)};
+  }
 
   void run_once(int timeout_ms) {
     epoll_event ready[64];
@@ -185,6 +166,9 @@ class ControlServer::Impl {
 
   void accept_some() {
     for (int i = 0; i < kAcceptsPerRun; ++i) {
+      // Connections without end must not keep this thread busy without end. Those that wait
+      // in the queue cost nothing.
+      if (!accepts_.take()) return (void)rest(kThrottleNs);
       UniqueFd fd = accept_one();
       if (!fd && (errno == EMFILE || errno == ENFILE)) {
         // Left in the queue, the connection would keep the listener readable for ever. One
@@ -213,11 +197,17 @@ class ControlServer::Impl {
     return UniqueFd(accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   }
 
-  void pause_listener() {
+  // No new connections for so long.
+  bool rest(long time_ns) {
     itimerspec once{};
-    once.it_value.tv_nsec = kPauseNs;
-    if (timerfd_settime(timer_.get(), 0, &once, nullptr) != 0) return;
+    once.it_value.tv_nsec = time_ns;
+    if (timerfd_settime(timer_.get(), 0, &once, nullptr) != 0) return false;
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.fd(), nullptr);
+    return true;
+  }
+
+  void pause_listener() {
+    if (!rest(kPauseNs)) return;
     log(LogLevel::kWarn, "out of file descriptors or memory: new connections have to wait");
   }
 
@@ -229,9 +219,14 @@ class ControlServer::Impl {
   }
 
   void admit(UniqueFd fd) {
-    Connection connection;
+    Connection connection(limits_);
     socklen_t length = sizeof(connection.peer);
     if (getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &connection.peer, &length) != 0) return;
+    if (!budgets_.of(connection.peer.uid).connections.take()) {
+      return turn_away(fd.get(), EAGAIN,
+                       "busy: uid " + std::to_string(connection.peer.uid) + " opens more than " +
+                           per_second(limits_.user_connections) + " connections, try again");
+    }
     const uint32_t limit = slots_.max_consumers() + kSpareConnections -
                            (may_control(connection) ? 0 : kReservedConnections);
     if (connections_.size() >= limit) {
@@ -248,7 +243,16 @@ class ControlServer::Impl {
     connections_.emplace(tag, std::move(connection));
   }
 
+  static std::string per_second(const Rate& rate) {
+    return std::to_string(static_cast<int>(rate.per_second)) + " per second";
+  }
+
+  static void count(std::atomic<uint64_t>& counter) {
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
   void turn_away(int fd, int error, const std::string& text) {
+    count(connections_refused_);
     const ebpf_msg_error message = error_message(error, text);
     (void)send_whole(fd, &message, sizeof(message));
     hang_up(fd);
@@ -260,14 +264,21 @@ class ControlServer::Impl {
 
   void serve(Connection& connection, uint32_t events) {
     bool open = true;
-    if ((events & (EPOLLHUP | EPOLLERR)) && connection.consumer_id != 0) open = false;
+    bool gone = false;  // by its own doing
+    if ((events & (EPOLLHUP | EPOLLERR)) && connection.consumer_id != 0) {
+      open = false;
+      gone = true;
+    }
     for (int i = 0; open && i < kMessagesPerRun; ++i) {
       Packet packet;
       const ssize_t bytes = receive(connection, &packet);
       if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) return;
-      open = bytes > 0 && take(connection, packet, static_cast<size_t>(bytes));
+      gone = bytes <= 0;
+      open = !gone && take(connection, packet, static_cast<size_t>(bytes));
     }
-    if (!open) close_connection(connection);
+    if (open) return;
+    if (connection.consumer_id != 0 && !gone) count(evicted_);
+    close_connection(connection);
   }
 
   struct Packet {
@@ -289,8 +300,12 @@ class ControlServer::Impl {
   bool take(Connection& connection, const Packet& packet, size_t bytes) {
     if (!connection.messages.take()) {
       return reject(connection, {EAGAIN, "too many messages: more than " +
-                                             std::to_string(static_cast<int>(kMessagesPerSecond)) +
-                                             " per second"});
+                                             per_second(limits_.connection_messages)});
+    }
+    if (!budgets_.of(connection.peer.uid).messages.take()) {
+      return reject(connection,
+                    {EAGAIN, "too many messages of uid " + std::to_string(connection.peer.uid) +
+                                 ": more than " + per_second(limits_.user_messages)});
     }
     auto type = check_message(packet.bytes, bytes, packet.flags);
     if (!type) return reject(connection, type.error());
@@ -320,6 +335,10 @@ class ControlServer::Impl {
     if (connection.consumer_id != 0) {
       return answer_error(connection, {EALREADY, "this connection has joined already"});
     }
+    if (auto allowed = may_join(connection); !allowed) {
+      count(joins_refused_);
+      return answer_error(connection, allowed.error());
+    }
     ConsumerInfo info;
     info.pid = connection.peer.pid;
     info.uid = connection.peer.uid;
@@ -328,11 +347,30 @@ class ControlServer::Impl {
     auto attached = slots_.attach(connection.fd.get(), info);
     if (!attached) {
       log(LogLevel::kWarn, who(connection) + " cannot join: " + attached.error().message);
+      count(joins_refused_);
       return answer_error(connection, attached.error());
     }
     connection.consumer_id = attached->id;
     log(LogLevel::kInfo, who(connection) + " joined");
     return answer_joined(connection, *attached);
+  }
+
+  // Within what its user may do. A refusal costs next to nothing; honest ones try again.
+  Result<> may_join(const Connection& connection) {
+    const uid_t uid = connection.peer.uid;
+    if (!budgets_.of(uid).joins.take()) {
+      return Error{EAGAIN, "busy: uid " + std::to_string(uid) + " joins more than " +
+                               per_second(limits_.user_joins) + ", try again"};
+    }
+    if (uid == 0) return Unit{};
+    const uint32_t most = user_slots_max(slots_.max_consumers());
+    const auto held = std::count_if(connections_.begin(), connections_.end(), [uid](auto& each) {
+      return each.second.consumer_id != 0 && each.second.peer.uid == uid;
+    });
+    if (static_cast<uint32_t>(held) < most) return Unit{};
+    return Error{EUSERS, "uid " + std::to_string(uid) + " holds " + std::to_string(held) +
+                             " consumer slots, the most that one user may have of " +
+                             std::to_string(slots_.max_consumers())};
   }
 
   bool answer_joined(const Connection& connection, const ConsumerSlots::Attached& attached) {
@@ -351,6 +389,9 @@ class ControlServer::Impl {
     if (handlers_.fill_stats) handlers_.fill_stats(&stats);
     stats.header = message_header(EBPF_MSG_STATS, sizeof(stats));
     stats.consumer_count = slots_.count();
+    stats.connections_refused = counters().connections_refused;
+    stats.joins_refused = counters().joins_refused;
+    stats.evicted = counters().evicted;
     return send_whole(connection.fd.get(), &stats, sizeof(stats));
   }
 
@@ -430,24 +471,31 @@ class ControlServer::Impl {
   ConsumerSlots& slots_;
   RingWriter& writer_;
   LogSink log_;
-  TokenBucket log_lines_{kLogLinesPerSecond, kLogLinesBurst};
+  ControlLimits limits_;
+  TokenBucket accepts_;
+  PeerBudgets budgets_;
+  TokenBucket log_lines_{kLogLines};
   uint64_t log_lines_dropped_ = 0;
   std::map<uint64_t, Connection> connections_;
   uint64_t next_tag_ = kFirstConnectionTag;
   std::atomic<uint64_t> undelivered_{0};
+  std::atomic<uint64_t> connections_refused_{0};
+  std::atomic<uint64_t> joins_refused_{0};
+  std::atomic<uint64_t> evicted_{0};
 };
 
 Result<std::unique_ptr<ControlServer>> ControlServer::create(const std::string& path,
                                                              ControlHandlers handlers,
                                                              ConsumerSlots& slots,
-                                                             RingWriter& writer, LogSink log) {
+                                                             RingWriter& writer, LogSink log,
+                                                             const ControlLimits& limits) {
   auto listener = ControlListener::open(path, log);
   if (!listener) return listener.error();
   UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
   UniqueFd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!epoll || !timer) return errno_error("cannot set up the control server");
   auto impl = std::make_unique<Impl>(std::move(*listener), std::move(epoll), std::move(timer),
-                                     std::move(handlers), slots, writer, std::move(log));
+                                     std::move(handlers), slots, writer, std::move(log), limits);
   if (auto started = impl->start(); !started) return started.error();
   return std::unique_ptr<ControlServer>(new ControlServer(std::move(impl)));
 }
@@ -458,5 +506,6 @@ ControlServer::~ControlServer() = default;
 int ControlServer::epoll_fd() const { return impl_->epoll_fd(); }
 void ControlServer::run_once(int timeout_ms) { impl_->run_once(timeout_ms); }
 uint64_t ControlServer::undelivered() const { return impl_->undelivered(); }
+ControlCounters ControlServer::counters() const { return impl_->counters(); }
 
 }  // namespace ebpf

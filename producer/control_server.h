@@ -12,6 +12,7 @@
 #include "libebpf/detail/result.h"
 #include "producer/consumer_slots.h"
 #include "producer/log.h"
+#include "producer/peer_limits.h"
 #include "producer/ring_writer.h"
 
 namespace ebpf {
@@ -25,6 +26,13 @@ struct ControlHandlers {
   std::function<Result<>()> stop;
 };
 
+// What was refused or ended, since the start; also told in EBPF_MSG_STATS.
+struct ControlCounters {
+  uint64_t connections_refused;
+  uint64_t joins_refused;
+  uint64_t evicted;  // consumers that broke the protocol
+};
+
 class ControlServer {
  public:
   // Binds `path` (directory made if missing, 0755; socket 0660, group EBPF_SOCKET_GROUP
@@ -33,13 +41,15 @@ class ControlServer {
   static Result<std::unique_ptr<ControlServer>> create(const std::string& path,
                                                        ControlHandlers handlers,
                                                        ConsumerSlots& slots, RingWriter& writer,
-                                                       LogSink log);
+                                                       LogSink log,
+                                                       const ControlLimits& limits = {});
   // Closes every connection, removes socket and lock file.
   ~ControlServer();
 
   int epoll_fd() const;           // readable when run_once() has something to do
   void run_once(int timeout_ms);  // handles what is there; a bounded number of messages
   uint64_t undelivered() const;   // sum over consumers that are gone
+  ControlCounters counters() const;
 
   class Impl;
 

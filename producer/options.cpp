@@ -77,6 +77,13 @@ void add_ring_options(CLI::App& app, ProducerOptions& options) {
   app.add_option("--max-consumers", options.ring.max_consumers, "Agents that can attach")
       ->check(number(1, EBPF_CONSUMERS_MAX, false))
       ->capture_default_str();
+  app.add_flag("--prefault", options.ring.memory.prefault,
+               "Take all memory of the ring at the start, the reserve included");
+  app.add_flag("--huge-pages", options.ring.memory.huge_pages,
+               "Put the ring on huge pages if there are any ('ebpfctl tracer show -v' tells)");
+  app.add_option("--numa-node", options.ring.memory.numa_node,
+                 "Bind the ring's memory to this NUMA node")
+      ->check(number(0, 1023, false));
   app.add_option("--cap-len", options.ring.cap_bytes, "Payload bytes captured per call")
       ->check(number(1, EBPF_CAP_BYTES_MAX, false))
       ->capture_default_str();

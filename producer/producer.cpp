@@ -66,6 +66,9 @@ bool Producer::open_ring(StartError* why) {
          "this kernel has no F_SEAL_FUTURE_WRITE (Linux 5.1): a consumer that runs as root or as "
          "this user could write to the ring");
   }
+  if (options_.ring.memory.huge_pages && writer_->pages() == EBPF_PAGES_PLAIN) {
+    log_(LogLevel::kInfo, "no huge pages to be had: the ring is on plain ones");
+  }
   if (!options_.record_path.empty()) {
     auto recorder = TraceRecorder::create(options_.record_path, options_.ring.cap_bytes, log_);
     if (!recorder) {

@@ -46,6 +46,12 @@ void Producer::fill_stats(ebpf_msg_stats* stats) const {
   stats->max_consumers = options_.ring.max_consumers;
   stats->window_segments = writer_->header().window_segments;
   stats->segment_bytes = writer_->segment_bytes();
+  const MemoryOptions& memory = options_.ring.memory;
+  stats->ring_bytes = writer_->header().total_bytes;
+  stats->ring_pages = writer_->pages();
+  stats->ring_prefault = memory.prefault ? 1 : 0;
+  stats->ring_numa_node =
+      memory.numa_node >= 0 ? static_cast<uint32_t>(memory.numa_node) : EBPF_NUMA_ANY;
   stats->wakeups = slots_->wakeups();
   if (server_) stats->undelivered = server_->undelivered();
   if (replay_) stats->replayed = replay_->records();

@@ -7,7 +7,9 @@ add_library(ebpf_ring STATIC
   ${CMAKE_CURRENT_LIST_DIR}/control_listener.cpp
   ${CMAKE_CURRENT_LIST_DIR}/control_message.cpp
   ${CMAKE_CURRENT_LIST_DIR}/control_server.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/peer_limits.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ring_geometry.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ring_memory.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/ring_placement.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ring_writer.cpp)
 target_link_libraries(ebpf_ring PUBLIC ebpf_common Threads::Threads Boost::headers)

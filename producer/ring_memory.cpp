@@ -9,6 +9,8 @@
 #include <new>
 #include <string>
 
+#include "libebpf/control.h"
+
 // Newer than the headers that we build with.
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U  // Linux 6.3
@@ -31,8 +33,8 @@ struct MemfdMappable {
   bip::mapping_handle_t get_mapping_handle() const { return {fd, false}; }
 };
 
-int create_memfd(const char* name) {
-  const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+int create_memfd(const char* name, unsigned more_flags) {
+  const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | more_flags;
   const int fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
   if (fd >= 0 || errno != EINVAL) return fd;
   return memfd_create(name, flags);
@@ -42,33 +44,78 @@ std::string bytes_text(uint64_t bytes) { return std::to_string(bytes) + " bytes"
 
 }  // namespace
 
-Result<RingMemory> RingMemory::create(const char* name, uint64_t bytes, uint32_t mode) {
+Result<RingMemory> RingMemory::create(const char* name, uint64_t bytes, uint32_t mode,
+                                      const MemoryOptions& options) {
   RingMemory memory;
-  memory.fd_ = UniqueFd(create_memfd(name));
-  if (!memory.fd_) return errno_error("cannot create shared memory (memfd_create)");
-  if (ftruncate(memory.fd_.get(), static_cast<off_t>(bytes)) != 0) {
+  memory.options_ = options;
+  if (auto made = memory.open_memfd(name, bytes); !made) return made.error();
+  // A memfd is born open for everybody who reaches it through /proc.
+  if (fchmod(memory.fd_.get(), mode) != 0) return errno_error("cannot restrict shared memory");
+  if (options.numa_node >= 0) {
+    auto bound = bind_to_node(memory.base(), memory.bytes(), options.numa_node);
+    if (!bound) return bound.error();
+  }
+  return memory;
+}
+
+// With hugetlb pages if they are wanted, free, and as safe as others; else with those that
+// everybody has.
+Result<> RingMemory::open_memfd(const char* name, uint64_t bytes) {
+  const uint64_t page = options_.huge_pages ? hugetlb_page_bytes() : 0;
+  if (page != 0 && hugetlb_keeps_seals(page)) {
+    fd_ = UniqueFd(create_memfd(name, MFD_HUGETLB));
+    huge_page_bytes_ = page;
+    // Mapping it reserves the pages: none can be missing later.
+    if (fd_ && size_and_map((bytes + page - 1) / page * page)) return Unit{};
+    huge_page_bytes_ = 0;
+  }
+  fd_ = UniqueFd(create_memfd(name, 0));
+  if (!fd_) return errno_error("cannot create shared memory (memfd_create)");
+  return size_and_map(bytes);
+}
+
+Result<> RingMemory::size_and_map(uint64_t bytes) {
+  if (ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) {
     return errno_error("cannot size shared memory to " + bytes_text(bytes));
   }
   try {
-    memory.region_ = bip::mapped_region(MemfdMappable{memory.fd_.get()}, bip::read_write, 0, bytes);
+    region_ = bip::mapped_region(MemfdMappable{fd_.get()}, bip::read_write, 0, bytes);
   } catch (const bip::interprocess_exception& failure) {
     return errno_error("cannot map " + bytes_text(bytes) + " of shared memory",
                        failure.get_native_error());
   } catch (const std::bad_alloc&) {
     return errno_error("cannot map shared memory", ENOMEM);
   }
-  // A memfd is born open for everybody who reaches it through /proc.
-  if (fchmod(memory.fd_.get(), mode) != 0) return errno_error("cannot restrict shared memory");
-  return memory;
+  return Unit{};
 }
 
 Result<> RingMemory::reserve(uint64_t bytes) {
+  if (options_.prefault || huge_page_bytes_ != 0) bytes = this->bytes();
+  // Transparent huge pages come with faults, not with fallocate(): first those, as far as
+  // there is memory, then the certainty that there is.
+  if (options_.huge_pages && huge_page_bytes_ == 0) {
+    (void)madvise(base(), this->bytes(), MADV_HUGEPAGE);
+    (void)madvise(base(), bytes, MADV_POPULATE_WRITE);
+  }
   if (fallocate(fd_.get(), 0, 0, static_cast<off_t>(bytes)) != 0 && errno != EOPNOTSUPP) {
     return errno_error("not enough memory for a ring of " + bytes_text(bytes));
   }
-  // Only saves faults on the first lap; kernels that cannot do it take them one by one.
-  (void)madvise(base(), bytes, MADV_POPULATE_WRITE);
+  populate(bytes);
+  if (huge_page_bytes_ != 0) {
+    pages_ = EBPF_PAGES_HUGETLB;
+  } else if (options_.huge_pages && has_transparent_pages(base())) {
+    pages_ = EBPF_PAGES_TRANSPARENT;
+  }
   return Unit{};
+}
+
+// Saves the faults of the first lap. Kernels before 5.14 cannot do it in one call: they take
+// the faults one by one, now if that was asked for.
+void RingMemory::populate(uint64_t bytes) {
+  if (madvise(base(), bytes, MADV_POPULATE_WRITE) == 0 || !options_.prefault) return;
+  for (uint64_t at = 0; at < bytes; at += 4096) {
+    *reinterpret_cast<volatile uint8_t*>(base() + at) = 0;
+  }
 }
 
 Result<UniqueFd> RingMemory::open_read_only() const {

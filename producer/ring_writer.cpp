@@ -241,6 +241,7 @@ class RingWriter::Impl {
   const RingGeometry& plan() const { return plan_; }
   int read_only_fd() const { return read_only_.get(); }
   bool write_sealed() const { return write_sealed_; }
+  uint32_t pages() const { return memory_.pages(); }
 
  private:
   // What one lane's writer keeps besides the protocol's own state.
@@ -299,8 +300,9 @@ Result<std::unique_ptr<RingWriter>> RingWriter::create(const RingOptions& option
   if (!plan) return plan.error();
   if (auto checked = check_slots(options, slots); !checked) return checked.error();
 
-  auto memory = RingMemory::create("libebpf-ring", plan->total_bytes, 0400);
+  auto memory = RingMemory::create("libebpf-ring", plan->total_bytes, 0400, options.memory);
   if (!memory) return memory.error();
+  plan->total_bytes = memory->bytes();  // whole huge pages
   // The blocks that are in use all the time. Those for parked segments come into being
   // when pins make them necessary.
   const uint64_t in_use =
@@ -355,6 +357,7 @@ uint64_t RingWriter::lane_capacity() const {
   return uint64_t{impl_->plan().window_segments - 1} * impl_->plan().records_per_segment;
 }
 int RingWriter::read_only_fd() const { return impl_->read_only_fd(); }
+uint32_t RingWriter::pages() const { return impl_->pages(); }
 bool RingWriter::write_sealed() const { return impl_->write_sealed(); }
 
 }  // namespace ebpf

@@ -8,6 +8,7 @@
 
 #include "libebpf/detail/result.h"
 #include "libebpf/ring_layout.h"
+#include "producer/ring_placement.h"
 
 namespace ebpf {
 
@@ -22,6 +23,7 @@ struct RingOptions {
   uint64_t epoch = 0;          // 0: that of the consumer slots
   uint64_t initial_seq = 0;
   bool future_write_seal = true;  // false: as on kernels before 5.1 (tests)
+  MemoryOptions memory;
 };
 
 class RingWriter {
@@ -60,6 +62,7 @@ class RingWriter {
   uint32_t segment_bytes() const;
   uint64_t lane_capacity() const;  // full-size records that a lane's window holds at least
   int read_only_fd() const;        // what consumers get; owned by the writer
+  uint32_t pages() const;          // EBPF_PAGES_*
   bool write_sealed() const;       // false: the kernel lacks F_SEAL_FUTURE_WRITE, or not wanted
 
   class Impl;

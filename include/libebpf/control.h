@@ -54,7 +54,10 @@ struct ebpf_msg_error {
   char text[EBPF_ERROR_TEXT_BYTES]; /* one line, NUL-terminated, printable ASCII */
 };
 
-/* Ask for the ring. Answered by JOINED, or ERROR: EUSERS when all slots are taken. */
+/*
+ * Ask for the ring. Answered by JOINED, or ERROR: EUSERS when all slots are taken, or all that
+ * one user may have; EAGAIN when its user joins too fast: try again in a moment.
+ */
 struct ebpf_msg_join {
   struct ebpf_msg_header header;
   uint32_t layout_version; /* the only one that the consumer can read */
@@ -91,6 +94,13 @@ struct ebpf_msg_joined {
 #define EBPF_OFFSETS_BTF 1u
 #define EBPF_OFFSETS_FILE 2u
 #define EBPF_OFFSETS_SEARCH 3u
+
+/* ebpf_msg_stats.ring_pages */
+#define EBPF_PAGES_PLAIN 0u
+#define EBPF_PAGES_TRANSPARENT 1u /* transparent huge pages under at least some of it */
+#define EBPF_PAGES_HUGETLB 2u
+
+#define EBPF_NUMA_ANY UINT32_MAX
 
 /* The protocols with a counter of their own, in this order: see ebpf_protocol_index(). */
 #define EBPF_PROTOCOL_COUNT 8u
@@ -138,11 +148,14 @@ struct ebpf_msg_stats {
   uint64_t user_enqueue_lost;
   uint64_t queue_burst_count;
   uint64_t mem_alloc_fail_count;
-  uint64_t bad_events;  /* perf records that could not be valid */
-  uint64_t late_events; /* published behind a younger one, see docs/ARCHITECTURE.md */
-  uint64_t replayed;    /* records read from the replay file */
-  uint64_t undelivered; /* what consumers that died had not read yet */
-  uint64_t wakeups;     /* of sleeping consumers */
+  uint64_t bad_events;          /* perf records that could not be valid */
+  uint64_t late_events;         /* published behind a younger one, see docs/ARCHITECTURE.md */
+  uint64_t replayed;            /* records read from the replay file */
+  uint64_t undelivered;         /* what consumers that died had not read yet */
+  uint64_t wakeups;             /* of sleeping consumers */
+  uint64_t connections_refused; /* too many, or too fast */
+  uint64_t joins_refused;       /* too fast, or no slot, or none for this user */
+  uint64_t evicted;             /* consumers that were detached: they broke the protocol */
   uint64_t protocol[EBPF_PROTOCOL_COUNT]; /* records published, by ebpf_protocol_index() */
   uint32_t lane_count;
   uint32_t consumer_count;
@@ -157,6 +170,11 @@ struct ebpf_msg_stats {
   uint32_t capture_unknown;        /* what is none of the protocols is delivered, too */
   uint32_t protocols;              /* those recognised: bit ebpf_protocol_index() */
   char filters[256];               /* the filters in words, cut off with "..."; "": none */
+  uint64_t ring_bytes;     /* of the data memory */
+  uint32_t ring_pages;     /* EBPF_PAGES_*: what it lies on */
+  uint32_t ring_prefault;  /* 1: all of it was there from the start */
+  uint32_t ring_numa_node; /* that it is bound to, or EBPF_NUMA_ANY */
+  uint32_t reserved;
   struct ebpf_lane_stats lanes[EBPF_LANES_MAX];
 };
 

@@ -328,6 +328,15 @@ TEST_F(Attached, SaysWhenAllSlotsAreTaken) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
+// Faster than one user may join for long: it is told to come back, and does.
+TEST_F(Attached, ComesBackToAProducerThatIsBusy) {
+  TestProducer producer(path_);
+  for (int i = 0; i < 240; ++i) {
+    TestConsumer consumer(path_);
+    ASSERT_EQ(consumer.open(), 0) << i << ": " << ebpf_last_error();
+  }
+}
+
 TEST_F(Attached, AKilledConsumerLeavesItsSlot) {
   RingOptions options = small_options();
   options.max_consumers = 1;

@@ -49,7 +49,8 @@ bool eventually(Condition&& condition, milliseconds limit = milliseconds(3000)) 
 // A producer without a source: ring, slots, server, and a thread that is control thread and
 // drain thread in one.
 struct Producer {
-  explicit Producer(const std::string& socket_path, uint32_t max_consumers = 3)
+  explicit Producer(const std::string& socket_path, uint32_t max_consumers = 3,
+                    const ControlLimits& limits = no_limits())
       : path(socket_path), ring(options(max_consumers)) {
     ControlHandlers handlers;
     handlers.fill_stats = [](ebpf_msg_stats* stats) { stats->kern_emitted = 4711; };
@@ -63,7 +64,7 @@ struct Producer {
       const std::lock_guard lock(log_mutex);
       logged += line + "\n";
     };
-    auto created = ControlServer::create(path, handlers, ring.slots, *ring.writer, log);
+    auto created = ControlServer::create(path, handlers, ring.slots, *ring.writer, log, limits);
     if (!created) {
       error = created.error();
       return;
@@ -80,6 +81,13 @@ struct Producer {
   ~Producer() {
     stop = true;
     if (thread.joinable()) thread.join();
+  }
+  // Of users; what a single connection may do stays bounded.
+  static ControlLimits no_limits() {
+    ControlLimits limits;
+    limits.accepts = limits.user_connections = limits.user_joins =
+        limits.user_messages = {1e6, 1e6};
+    return limits;
   }
   static RingOptions options(uint32_t max_consumers) {
     RingOptions options;
@@ -409,6 +417,144 @@ TEST_F(ControlServerTest, HangsUpOnAFlood) {
   EXPECT_NE(other.ask(EBPF_MSG_GET_STATS).as<ebpf_msg_stats>(EBPF_MSG_STATS), nullptr);
 }
 
+TEST(ControlServerLimits, TellsAUserWhoJoinsTooFastToTryAgain) {
+  TempDir folder;
+  const std::string path = folder.path + "/producer.sock";
+  ControlLimits limits = Producer::no_limits();
+  limits.user_joins = {20, 3};
+  Producer producer(path, 8, limits);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Client(path).join().descriptors.size(), 2u) << i;
+  Client client(path);
+  const Reply refused = client.join();
+  EXPECT_EQ(refused.error(), EAGAIN);
+  EXPECT_EQ(refused.text(),
+            "busy: uid " + std::to_string(geteuid()) + " joins more than 20 per second, try again");
+  EXPECT_TRUE(eventually([&] { return client.join().descriptors.size() == 2; }));
+  const Reply stats = client.ask(EBPF_MSG_GET_STATS);
+  ASSERT_NE(stats.as<ebpf_msg_stats>(EBPF_MSG_STATS), nullptr);
+  EXPECT_GE(stats.as<ebpf_msg_stats>(EBPF_MSG_STATS)->joins_refused, 1u);
+  EXPECT_EQ(stats.as<ebpf_msg_stats>(EBPF_MSG_STATS)->joins_refused,
+            producer.server->counters().joins_refused);
+}
+
+TEST(ControlServerLimits, TurnsAwayAUserWhoConnectsTooFast) {
+  TempDir folder;
+  const std::string path = folder.path + "/producer.sock";
+  ControlLimits limits = Producer::no_limits();
+  limits.user_connections = {20, 3};
+  Producer producer(path, 8, limits);
+  int refused = 0;
+  for (int i = 0; i < 10; ++i) {
+    Client client(path);
+    client.send_header(EBPF_MSG_GET_STATS);
+    refused += client.receive().error() == EAGAIN;
+  }
+  EXPECT_GE(refused, 5);
+  EXPECT_EQ(producer.server->counters().connections_refused, static_cast<uint64_t>(refused));
+  EXPECT_TRUE(eventually([&] {
+    return Client(path).ask(EBPF_MSG_GET_STATS).as<ebpf_msg_stats>(EBPF_MSG_STATS) != nullptr;
+  }));
+}
+
+TEST(ControlServerLimits, RestsWhenEverybodyConnectsTooFast) {
+  TempDir folder;
+  const std::string path = folder.path + "/producer.sock";
+  ControlLimits limits = Producer::no_limits();
+  limits.accepts = {100, 4};
+  Producer producer(path, 8, limits);
+  const auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < 24; ++i) {
+    EXPECT_EQ(Client(path).ask(EBPF_MSG_GET_STATS).error(), 0) << i;
+  }
+  const auto took = std::chrono::steady_clock::now() - began;
+  EXPECT_GE(took, milliseconds(150)) << "24 at 100 per second, but for the first 4";
+}
+
+TEST(ControlServerLimits, CountsMessagesOfAllConnectionsOfAUser) {
+  TempDir folder;
+  const std::string path = folder.path + "/producer.sock";
+  ControlLimits limits = Producer::no_limits();
+  limits.user_messages = {1, 50};
+  Producer producer(path, 8, limits);
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 8; ++i) clients.push_back(std::make_unique<Client>(path));
+  ASSERT_EQ(clients[7]->join().descriptors.size(), 2u);
+  int answers = 0;
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 7; ++i) {
+      clients[i]->send_header(EBPF_MSG_GET_STATS);
+      answers += clients[i]->receive().as<ebpf_msg_stats>(EBPF_MSG_STATS) != nullptr;
+    }
+  }
+  EXPECT_GE(answers, 45);
+  EXPECT_LE(answers, 52);
+  EXPECT_EQ(producer.ring.slots.count(), 1u) << "a consumer that is silent stays";
+  EXPECT_EQ(producer.server->counters().evicted, 0u);
+  clients[7]->send_header(EBPF_MSG_GET_STATS);
+  EXPECT_EQ(clients[7]->receive().error(), EAGAIN) << "and one that is not is told why it goes";
+  EXPECT_TRUE(eventually([&] { return producer.server->counters().evicted == 1; }));
+}
+
+TEST(ControlServerLimits, KeepsSlotsFreeOfOneUser) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to become somebody else";
+  TempDir folder;
+  const std::string path = folder.path + "/producer.sock";
+  Producer producer(path, 8);
+  chmod(path.c_str(), 0666);  // as if the other user were in the group
+  int held[2];
+  ASSERT_EQ(pipe(held), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setgid(65534) != 0 || setuid(65534) != 0) _exit(2);
+    std::vector<std::unique_ptr<Client>> clients;
+    for (int i = 0; i < 6; ++i) {
+      clients.push_back(std::make_unique<Client>(path));
+      if (clients.back()->join().descriptors.size() != 2) _exit(3);
+    }
+    const Reply refused = Client(path).join();
+    if (refused.error() != EUSERS) _exit(4);
+    if (refused.text() !=
+        "uid 65534 holds 6 consumer slots, the most that one user may have of 8") {
+      _exit(5);
+    }
+    clients.pop_back();
+    if (!eventually([&] { return Client(path).join().descriptors.size() == 2; })) _exit(6);
+    char done = 1;
+    if (write(held[1], &done, 1) != 1) _exit(7);
+    pause();
+    _exit(0);
+  }
+  ::close(held[1]);
+  char done = 0;
+  EXPECT_EQ(read(held[0], &done, 1), 1);
+  ::close(held[0]);
+  // Root may have all the rest.
+  Client one(path), two(path);
+  EXPECT_EQ(one.join().descriptors.size(), 2u);
+  EXPECT_EQ(two.join().descriptors.size(), 2u);
+  kill(child, SIGKILL);
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_FALSE(WIFEXITED(status)) << WEXITSTATUS(status);
+}
+
+TEST(PeerLimits, LeaveASlotWhereThereIsMoreThanOne) {
+  EXPECT_EQ(user_slots_max(1), 1u);
+  EXPECT_EQ(user_slots_max(2), 1u);
+  EXPECT_EQ(user_slots_max(3), 2u);
+  EXPECT_EQ(user_slots_max(16), 12u);
+  EXPECT_EQ(user_slots_max(64), 48u);
+}
+
+TEST(PeerLimits, RememberBoundedlyManyUsers) {
+  ControlLimits limits;
+  limits.user_joins = {0, 1};
+  PeerBudgets budgets(limits);
+  for (uid_t uid = 0; uid < 100'000; ++uid) (void)budgets.of(uid).joins.take();
+  EXPECT_FALSE(budgets.of(0).joins.take());
+  EXPECT_FALSE(budgets.of(99'999).joins.take()) << "all the rest share one budget";
+}
+
 TEST_F(ControlServerTest, HangsUpOnAPeerThatDoesNotReadItsAnswers) {
   Client deaf(path_);
   ASSERT_EQ(deaf.join().bytes, static_cast<ssize_t>(sizeof(ebpf_msg_joined)));
@@ -417,6 +563,7 @@ TEST_F(ControlServerTest, HangsUpOnAPeerThatDoesNotReadItsAnswers) {
     if (!deaf.send_header(EBPF_MSG_GET_STATS)) break;
   }
   EXPECT_TRUE(eventually([&] { return slots().count() == 0; }));
+  EXPECT_TRUE(eventually([&] { return producer_->server->counters().evicted == 1; }));
 }
 
 TEST_F(ControlServerTest, BoundsTheNumberOfConnections) {
