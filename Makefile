@@ -8,7 +8,7 @@ KERNEL ?=
 BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build deps test-deps test check demo vm bench fault soak model lint format asan tsan tools \
+.PHONY: build deps test-deps test check demo vm matrix bench fault soak model lint format asan tsan tools \
         rust-sample install clean help
 
 build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
@@ -40,6 +40,11 @@ check: ## Build, then the unit tests only
 
 vm: ## Trace smoke traffic inside a virtual machine; KERNEL=FILE takes any x86-64 kernel image
 	@scripts/vm.sh $(if $(KERNEL),"$(KERNEL)")
+
+matrix: ## What the inference makes of captures: a folder per protocol, PCAPS=DIR
+	@scripts/deps.sh build test
+	@scripts/build.sh --tests
+	@python3 scripts/matrix.py "$(or $(PCAPS),../shared/pcaps)" || [ $$? -eq 77 ]
 
 bench: ## Measure the ring beside other transports; BENCH="--quick" and the like are its options
 	@scripts/deps.sh build test bench
