@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Measures the ring beside what people would otherwise use; about a minute and a half.
+# Measures the ring beside what people would otherwise use; about two minutes.
 #   scripts/bench.sh [--document] [option of ring_bench]...
 # The figures go to build/ring_bench.json; --document puts them into docs/BENCHMARKS.md, too.
 set -euo pipefail

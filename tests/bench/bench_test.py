@@ -53,11 +53,13 @@ def check_producer_cpu(rows):
 
 
 def main():
-    run = subprocess.run([sys.argv[1], "--quick", "--json", "-"], stdout=subprocess.PIPE,
+    run = subprocess.run([sys.argv[1], "--quick", "--json"], stdout=subprocess.PIPE,
                          timeout=110, check=False)
     check(run.returncode == 0, f"ring_bench exits with {run.returncode}")
     document = json.loads(run.stdout)
     check(document["errors"] == 0, f"{document['errors']} errors")
+    for key in ("cpu", "cpus", "kernel", "compiler"):
+        check(document["machine"].get(key), f"it does not say on which {key} it measured")
     for part in ("throughput", "latency"):
         for row in document[part]:
             if "failure" in row:

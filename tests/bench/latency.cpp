@@ -59,7 +59,8 @@ void run_cell(Cell& cell, const BenchOptions& options) {
 Json to_json(const Cell& cell) {
   Json json{{"transport", cell.transport->name},
             {"reader", cell.wait == Wait::kSpin ? "awake" : "sleeping"},
-            {"record_bytes", kRecordBytes}};
+            {"record_bytes", kRecordBytes},
+            {"payload_bytes", kRecordBytes - kHeadBytes}};
   if (!cell.failure.empty()) {
     json["failure"] = cell.failure;
     return json;

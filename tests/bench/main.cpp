@@ -100,7 +100,9 @@ int main(int argc, char** argv) {
                       ->check(CLI::Range(0.001, 60.0));
   app.add_option("--ring-mib", line.ring_mib, "Size of the ring's window")
       ->check(CLI::Range(1, 4096));
-  app.add_option("--json", line.json, "Write the figures to this file; -: to stdout");
+  app.add_option("--json", line.json, "Write the figures to this file; to stdout without one")
+      ->expected(0, 1)
+      ->default_str("-");
   app.add_option("--only", line.only, "throughput, latency, cpu; all of them otherwise")
       ->check(CLI::IsMember({"throughput", "latency", "cpu"}));
   CLI11_PARSE(app, argc, argv);

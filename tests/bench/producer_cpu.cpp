@@ -79,7 +79,8 @@ void run_cell(Cell& cell, const BenchOptions& options) {
 Json to_json(const Cell& cell) {
   Json json{{"consumers", cell.consumers + (cell.oddity == Oddity::kHostile ? 1 : 0)},
             {"they", cell.consumers == 0 ? "" : cell.name},
-            {"record_bytes", cell.record_bytes}};
+            {"record_bytes", cell.record_bytes},
+            {"payload_bytes", cell.record_bytes - kHeadBytes}};
   if (!cell.failure.empty()) {
     json["failure"] = cell.failure;
     return json;

@@ -111,6 +111,8 @@ Json describe_machine() {
   (void)getloadavg(load, 1);
   return {{"cpu", cpu_model()},
           {"cpus", sysconf(_SC_NPROCESSORS_ONLN)},
+          {"l2_kib", sysconf(_SC_LEVEL2_CACHE_SIZE) / 1024},
+          {"l3_kib", sysconf(_SC_LEVEL3_CACHE_SIZE) / 1024},
           {"kernel", std::string(system.sysname) + " " + system.release},
           {"compiler", std::string("GCC ") + __VERSION__},
           {"load_before", load[0]}};

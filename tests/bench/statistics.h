@@ -21,7 +21,8 @@ double quantile(std::vector<T> values, double q) {
 inline Json spread(const std::vector<double>& values) {
   return {{"median", quantile(values, 0.5)},
           {"min", quantile(values, 0.0)},
-          {"max", quantile(values, 1.0)}};
+          {"max", quantile(values, 1.0)},
+          {"each", values}};
 }
 
 }  // namespace ebpf::bench

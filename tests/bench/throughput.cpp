@@ -37,8 +37,8 @@ std::vector<Cell> choose_cells(bool quick) {
     for (const uint32_t consumers : {1u, 2u, 4u, 8u}) {
       if (quick && (bytes != 672 ? consumers > 1 : consumers == 4)) continue;
       add(kRing, Pace::kLossless, bytes, consumers);
-      // The others stand beside it, for the record size that matters most.
-      if (bytes == 672 && (quick ? consumers == 2 : consumers <= 4)) {
+      // The others stand beside it: for the record size that matters most, and 1→2 for all.
+      if (quick ? bytes == 672 && consumers == 2 : bytes == 672 || consumers == 2) {
         for (const Transport* other : {&kBare, &kIceoryx, &kMessageQueue, &kSeqpacket, &kPipe}) {
           add(*other, Pace::kLossless, bytes, consumers);
         }
@@ -93,6 +93,7 @@ Json to_json(const Cell& cell) {
   Json json{{"transport", cell.transport->name},
             {"mode", cell.pace == Pace::kFlatOut ? "flat-out" : "lossless"},
             {"record_bytes", cell.record_bytes},
+            {"payload_bytes", cell.record_bytes - kHeadBytes},
             {"consumers", cell.consumers}};
   if (!cell.failure.empty()) {
     json["failure"] = cell.failure;
