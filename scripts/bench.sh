@@ -11,7 +11,7 @@ if [ "${1:-}" = --document ]; then
   document=1
   shift
 fi
-scripts/deps.sh native
+scripts/deps.sh native bench
 scripts/build.sh --tests --native
 build/bin/ring_bench --json build/ring_bench.json "$@"
 [ -z "$document" ] || python3 tests/bench/tables.py build/ring_bench.json docs/BENCHMARKS.md

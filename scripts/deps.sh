@@ -14,7 +14,7 @@ test=(nginx-light curl bind9-dnsutils dnsmasq-base tcpdump nghttp2-server nghttp
       mariadb-server-core mariadb-client-core redis-server redis-tools memcached postgresql-15
       openssl openssh-client openssh-server relacy-dev)
 vm=(qemu-system-x86 busybox-static gpgv debian-archive-keyring)
-bench=(libiceoryx-posh-dev)
+bench=(libiceoryx-posh-dev iceoryx)
 lint=(clang-format-14 clang-tidy-14 shellcheck rustfmt rust-clippy)
 
 # A cargo of the user's own (rustup) serves as well, and brings its own rustfmt and clippy.
