@@ -70,6 +70,7 @@ struct ConsumerSlots::Attachment {
   std::atomic<uint64_t> wakeups{0};
   // Drain thread.
   uint64_t next_wake_us = 0;
+  uint64_t paid_until_us = 0;  // its share of the drain thread's time is used up to here
   bool rang_in_vain = false;
 };
 
@@ -234,8 +235,10 @@ bool ConsumerSlots::wake(Attachment& attachment, uint64_t now_us) {
     attachment.rang_in_vain = !ring_doorbell(attachment.doorbell.get());
   }
   const uint64_t cost_ns = std::min(monotonic_ns() - began_ns, kWakeCostMaxNs);
-  attachment.next_wake_us =
-      now_us + std::max(kWakeIntervalUs, cost_ns * kWakeShare * pending_ / 1000);
+  const uint64_t credit_from_us = now_us > kWakeCreditUs ? now_us - kWakeCreditUs : 0;
+  attachment.paid_until_us =
+      std::max(attachment.paid_until_us, credit_from_us) + cost_ns * kWakeShare * pending_ / 1000;
+  attachment.next_wake_us = std::max(now_us + kWakeIntervalUs, attachment.paid_until_us);
   attachment.wakeups.store(attachment.wakeups.load(std::memory_order_relaxed) + 1,
                            std::memory_order_relaxed);
   wakeups_.store(wakeups_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

@@ -24,6 +24,9 @@ namespace ebpf {
 // say about their sleep.
 constexpr uint64_t kWakeIntervalUs = 50;
 constexpr uint64_t kWakeShare = 25;
+// What a consumer left of its share in so many microseconds, it may use at once: one that is
+// woken now and then need not wait.
+constexpr uint64_t kWakeCreditUs = 5000;
 
 // What a fresh control page has in join_seq and next_seq of every lane: the consumer does
 // not read this lane, or does not yet.
