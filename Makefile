@@ -8,7 +8,7 @@ KERNEL ?=
 BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build deps test-deps test check demo vm matrix bench fault soak model lint format asan tsan tools \
+.PHONY: build deps test-deps test check demo vm matrix bench bench-check fault soak model lint format asan tsan tools \
         rust-sample install clean help
 
 build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
@@ -50,6 +50,11 @@ bench: ## Measure the ring beside other transports; BENCH="--quick" and the like
 	@scripts/deps.sh build test bench
 	@scripts/build.sh --tests
 	@build/bin/ring_bench $(BENCH)
+
+bench-check: ## Instructions per record against those known; UPDATE=1 takes them as known
+	@scripts/deps.sh build test
+	@scripts/build.sh --tests
+	@python3 tests/bench/instruction_guard.py $(if $(UPDATE),--update) build/tests/fixed_work
 
 fault: ## Fault tests across processes, N rounds of each (default 10000)
 	@scripts/deps.sh build test

@@ -42,10 +42,17 @@ inline void stream_copy(uint8_t* to, const uint8_t* from, size_t bytes) {
     bytes -= count;
   };
   if (bytes >= 8 && reinterpret_cast<uintptr_t>(to) % 16 != 0) stream_word(8);
-  for (; bytes >= 16; bytes -= 16, to += 16, from += 16) {
-    _mm_stream_si128(reinterpret_cast<__m128i*>(to),
-                     _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  const auto stream_16 = [&](size_t at) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to + at),
+                     _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at)));
+  };
+  for (; bytes >= 64; bytes -= 64, to += 64, from += 64) {
+    stream_16(0);
+    stream_16(16);
+    stream_16(32);
+    stream_16(48);
   }
+  for (; bytes >= 16; bytes -= 16, to += 16, from += 16) stream_16(0);
   if (bytes >= 8) stream_word(8);
   if (bytes > 0) stream_word(bytes);
 }
