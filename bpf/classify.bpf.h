@@ -9,11 +9,16 @@
 EBPF_INLINE struct infer_input infer_input_of(const struct scratch* scratch,
                                               const struct tracer_config* config) {
   const struct call_state* call = &scratch->call;
+  uint64_t count = call->captured;
+  uint64_t is_tcp = call->protocol == EBPF_IPPROTO_TCP;
+  if (count > INFER_WINDOW_BYTES) count = INFER_WINDOW_BYTES;
+  INFER_JOIN(count);
+  INFER_JOIN(is_tcp);
   struct infer_input input = {
       .window = &scratch->payload,
-      .count = call->captured < INFER_WINDOW_BYTES ? call->captured : INFER_WINDOW_BYTES,
+      .count = count,
       .total = call->moved,
-      .is_tcp = call->protocol == EBPF_IPPROTO_TCP,
+      .is_tcp = is_tcp,
       .direction = call->direction,
       .protocols = config->protocols,
   };

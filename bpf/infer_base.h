@@ -135,9 +135,15 @@ INFER_INLINE uint64_t infer_is_printable(uint64_t c) { return infer_in(c, 0x20, 
 /* The place `at` of the window; that and the INFER_SLACK_BYTES - 1 bytes behind it may be
  * read. The caller compares `at` with `count`: a place beyond the window wraps around. */
 INFER_INLINE const uint8_t* infer_at(const struct infer_input* in, uint64_t at) {
-  INFER_FORGET(at);
-  at &= INFER_WINDOW_BYTES - 1;
-  return in->window->bytes + at;
+  const uint8_t* window = in->window->bytes;
+#ifdef __bpf__
+  /* Mask and addition in one piece: a number that is kept on the stack in between has no
+   * bounds any more when it comes back, before Linux 5.11. */
+  asm volatile("%0 &= %2\n\t%0 += %1" : "+&r"(at) : "r"(window), "i"(INFER_WINDOW_BYTES - 1));
+  return (const uint8_t*)at;
+#else
+  return window + (at & (INFER_WINDOW_BYTES - 1));
+#endif
 }
 
 INFER_INLINE uint64_t infer_byte(const struct infer_input* in, uint64_t at) {

@@ -234,35 +234,44 @@ INFER_INLINE uint64_t infer_redis(const struct infer_input* in, const struct inf
   uint64_t from_server = known & infer_from_server(in, state);
 
   struct infer_resp_line head = infer_resp_number(in, 1);
+  INFER_JOIN(head.ok);
+  INFER_JOIN(head.value);
   uint64_t is_over = infer_eq(head.end, in->total);
   const uint8_t* element = infer_at(in, head.end);
   uint64_t has_element = infer_le(head.end + 1, in->count) & infer_resp_is_type(element[0]);
+  INFER_JOIN(has_element);
   struct infer_resp_line item = infer_resp_number(in, head.end + 1);
+  INFER_JOIN(item.ok);
+  INFER_JOIN(item.value);
   uint64_t bulk = has_element & infer_eq(element[0], '$') & item.ok;
   const uint8_t* name = infer_at(in, item.end);
   uint64_t is_cut = infer_le(in->count, item.end);
   uint64_t is_name = infer_le(1, item.value) & infer_le(item.value, 32) &
                      (infer_is_letter(name[0]) | is_cut) &
                      (infer_is_letter(name[1]) | is_cut | infer_le(item.value, 1));
+  INFER_JOIN(is_name);
 
   /* The end of the line, and of the record, where that was captured whole. */
   const uint8_t* tail = infer_at(in, in->total - 2);
   uint64_t closed =
       infer_le(in->count + 1, in->total) | (infer_eq(tail[0], '\r') & infer_eq(tail[1], '\n'));
+  INFER_JOIN(closed);
 
   uint64_t aggregate = infer_resp_is_aggregate(type) & head.ok;
-  INFER_RELOAD();
   uint64_t command =
       aggregate & infer_eq(type, '*') & infer_in(head.value, 1, 1 << 20) & bulk & is_name;
+  INFER_JOIN(command);
+  INFER_JOIN(aggregate);
   /* Arrays that servers send unasked name their kind: message, subscribe, ... */
   uint64_t is_pushed = infer_eq(item.value, 7) & infer_eq(name[0], 'm') & infer_eq(name[1], 'e') &
                        infer_eq(name[2], 's');
   is_pushed |= infer_eq(item.value, 8) & infer_eq(name[0], 'p') & infer_eq(name[1], 'm');
+  INFER_JOIN(is_pushed);
 
-  INFER_RELOAD();
   uint64_t reply = (infer_eq(type, '+') & infer_is_printable(bytes[1])) |
                    (infer_eq(type, '-') & infer_in(bytes[1], 'A', 'Z') & infer_is_letter(bytes[2]));
   reply &= closed;
+  INFER_JOIN(reply);
   uint64_t is_one = is_over | has_element;
   reply |= infer_eq(type, ':') & head.ok & is_one;
   uint64_t is_string = infer_eq(type, '$') | infer_eq(type, '!') | infer_eq(type, '=');
@@ -271,28 +280,29 @@ INFER_INLINE uint64_t infer_redis(const struct infer_input* in, const struct inf
   /* What the string leaves of the call is the next reply. */
   string &= infer_le(in->count, string_end) | infer_eq(head.value, 0) |
             infer_resp_is_type(infer_byte(in, string_end));
+  INFER_JOIN(string);
   reply |= string;
   reply |= aggregate & is_one;
   reply |= infer_eq(type, '_') & infer_eq(bytes[1], '\r') & infer_eq(bytes[2], '\n');
   reply |= infer_eq(type, '#') & (infer_eq(bytes[1], 't') | infer_eq(bytes[1], 'f')) &
            infer_eq(bytes[2], '\r') & infer_eq(bytes[3], '\n');
+  INFER_JOIN(reply);
   reply |= (infer_eq(type, ',') | infer_eq(type, '(')) & closed &
            (infer_is_digit(bytes[1]) | infer_eq(bytes[1], '-') | infer_is_letter(bytes[1]));
   reply &= infer_le(3, in->count);
+  INFER_JOIN(reply);
 
-  INFER_RELOAD();
   /* Replies that say enough on an unknown socket. */
   uint64_t is_telling = (string & infer_eq(type, '$') & infer_ne(head.digits, 0)) |
                         (aggregate & has_element & (item.ok | infer_ne(element[0], '$'))) |
                         infer_eq(word & 0xffffffffffffffull, INFER_WORD("+PONG\r\n"));
+  INFER_JOIN(is_telling);
   /* Inline: PING, QUIT, ... and short. */
   uint64_t is_inline = known & infer_in(in->total, 6, 64) & closed & infer_is_letter(bytes[0]) &
                        infer_is_letter(bytes[1]) & infer_is_letter(bytes[2]) &
                        (infer_is_letter(bytes[3]) | infer_eq(bytes[3], ' '));
+  INFER_JOIN(is_inline);
 
-  INFER_JOIN(command);
-  INFER_JOIN(reply);
-  INFER_JOIN(is_telling);
   uint64_t asks = (command & (is_pushed ^ 1)) | is_inline;
   /* A reply of a kind that no request is, where requests were thought to come from: the
    * first one that was seen was a reply that looked like a request. */
