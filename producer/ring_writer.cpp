@@ -25,7 +25,7 @@ constexpr uint64_t kLanesOffset = 4096;
 // A lane streams after a burst of at least so many bytes. Below, the fence that a burst needs
 // costs more than streaming saves, and a reader that waits for this very record gets it sooner
 // from a cache.
-constexpr uint32_t kStreamBurstBytes = 8192;
+constexpr uint32_t kStreamBurstBytes = 2048;
 
 uint64_t wall_us() {
   timespec now{};
