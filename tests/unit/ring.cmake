@@ -8,3 +8,6 @@ ebpf_add_gtest(control_server_test
   SOURCES control_message_test.cpp control_server_test.cpp
   LIBS ebpf_ring
   LABELS unit)
+ebpf_add_gtest(ring_doc_test SOURCES ring_doc_test.cpp LABELS unit)
+target_compile_definitions(ring_doc_test PRIVATE
+                           EBPF_RING_DOCUMENT="${PROJECT_SOURCE_DIR}/docs/RING.md")
