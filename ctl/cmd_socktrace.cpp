@@ -9,15 +9,15 @@
 namespace ebpf::ctl {
 namespace {
 
-Result<std::string> show(const Options& options) {
+Result<Output> show(const Options& options) {
   auto client = ControlClient::connect(options.socket_path);
   if (!client) return client.error();
   auto stats = client->get_stats();
   if (!stats) return stats.error();
   auto offsets = client->get_offsets();
   if (!offsets) return offsets.error();
-  if (options.json()) return socktrace_json(*stats, *offsets);
-  return socktrace_text(*stats, *offsets, {options.verbose, options.color});
+  if (options.json()) return Output(socktrace_json(*stats, *offsets));
+  return Output(socktrace_text(*stats, *offsets, {options.verbose, options.color}));
 }
 
 }  // namespace

@@ -9,21 +9,21 @@
 namespace ebpf::ctl {
 namespace {
 
-Result<std::string> show(const Options& options) {
+Result<Output> show(const Options& options) {
   auto client = ControlClient::connect(options.socket_path);
   if (!client) return client.error();
   auto stats = client->get_stats();
   if (!stats) return stats.error();
-  if (options.json()) return tracer_json(*stats);
-  return tracer_text(*stats, {options.verbose, options.color});
+  if (options.json()) return Output(tracer_json(*stats));
+  return Output(tracer_text(*stats, {options.verbose, options.color}));
 }
 
-Result<std::string> change_state(const Options& options, uint8_t wanted) {
+Result<Output> change_state(const Options& options, uint8_t wanted) {
   auto client = ControlClient::connect(options.socket_path);
   if (!client) return client.error();
   auto done = wanted == TRACER_RUNNING ? client->start() : client->stop();
   if (!done) return done.error();
-  return options.json() ? tracer_state_json(wanted) : tracer_state_text(wanted);
+  return Output(options.json() ? tracer_state_json(wanted) : tracer_state_text(wanted));
 }
 
 }  // namespace

@@ -32,13 +32,22 @@ struct Options {
   bool json() const { return output == "json"; }
 };
 
-// What the chosen subcommand does, run after the whole command line was read: the text
-// for standard output, or why there is none.
-using Action = std::function<Result<std::string>()>;
+// What a subcommand gives: the text for standard output, and what the program ends with.
+struct Output {
+  explicit Output(std::string what, int code = kExitOk) : text(std::move(what)), exit_code(code) {}
+
+  std::string text;
+  int exit_code;
+};
+
+// What the chosen subcommand does, run after the whole command line was read: its output,
+// or why there is none.
+using Action = std::function<Result<Output>()>;
 
 // Each adds its OBJECT with its COMMANDs; parsing sets `action`. The references live
 // until the action has run.
 void add_tracer(CLI::App& app, const Options& options, Action& action);
 void add_socktrace(CLI::App& app, const Options& options, Action& action);
+void add_check(CLI::App& app, const Options& options, Action& action);
 
 }  // namespace ebpf::ctl

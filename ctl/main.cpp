@@ -15,6 +15,7 @@ using namespace ebpf::ctl;
 constexpr const char* kUsage =
     "Usage:\n"
     "    ebpfctl [OPTIONS] OBJECT { COMMAND | help }\n"
+    "    ebpfctl [OPTIONS] check    will the tracer run here? needs no producer\n"
     "Parameters:\n"
     "    OBJECT  := { tracer socktrace }\n"
     "    COMMAND := { show }, of tracer also { start stop }\n"
@@ -29,7 +30,8 @@ constexpr const char* kUsage =
     "    -C, --color\n"
     "Exit codes:\n"
     "    0 done   1 failed   2 bad option   3 producer not running\n"
-    "    4 no permission   5 producer speaks another version\n";
+    "    4 no permission   5 producer speaks another version\n"
+    "    of check: 0 the tracer runs here   1 with limits   2 it does not\n";
 
 std::string default_socket_path() {
   const char* path = std::getenv(EBPF_SOCKET_ENV);
@@ -76,9 +78,11 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   add_tracer(app, options, action);
   add_socktrace(app, options, action);
+  add_check(app, options, action);
   for (CLI::App* object : app.get_subcommands({})) {
+    if (object->get_subcommands({}).empty()) continue;
     object->add_subcommand("help")->callback(
-        [&] { action = []() -> ebpf::Result<std::string> { return std::string(kUsage); }; });
+        [&] { action = []() -> ebpf::Result<Output> { return Output(kUsage); }; });
   }
 
   if (argc < 2) {
@@ -97,10 +101,13 @@ int run(int argc, char** argv) {
     return kExitBadOption;
   }
 
-  auto text = action();
-  if (text) return print(*text);
-  std::fprintf(stderr, "ebpfctl: %s\n", text.error().message.c_str());
-  return exit_code(text.error());
+  auto output = action();
+  if (output) {
+    const int printed = print(output->text);
+    return printed == kExitOk ? output->exit_code : printed;
+  }
+  std::fprintf(stderr, "ebpfctl: %s\n", output.error().message.c_str());
+  return exit_code(output.error());
 }
 
 }  // namespace
