@@ -73,6 +73,9 @@ EBPF_INLINE int hold_header_read(const struct scratch* scratch,
       .count = call->moved,
   };
   if (bpf_map_update_elem(&held_map, &key, &held, BPF_ANY)) return 0;
+  /* Tested anew: the compiler would remember in a flag whether there is one, and the 4.14
+   * verifier does not know that a flag of 1 is not 0. */
+  FORGET(entry);
   if (entry) entry->held_count = call->moved;
   return 1;
 }

@@ -84,7 +84,7 @@ trace() {
   way=$1
   attach=${way%:*}
   offsets=${way#*:}
-  rm -rf "$work"/*
+  rm -rf "${work:?}"/*
   if [ "$offsets" = search ]; then hide_btf; fi
   echo "@@ step $way: the producer starts"
   if start_producer; then capture; fi

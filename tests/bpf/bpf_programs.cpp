@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// The programs of a BPF object, as they stand in the ELF file.
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <gelf.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <stdexcept>
+
+#include "libebpf/detail/unique_fd.h"
+#include "tests/bpf/verifier_414.h"
+
+namespace ebpf::test {
+namespace {
+
+class ElfFile {
+ public:
+  explicit ElfFile(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    elf_version(EV_CURRENT);
+    elf_.reset(elf_begin(fd_.get(), ELF_C_READ, nullptr));
+    if (!elf_) throw std::runtime_error(path + ": " + elf_errmsg(-1));
+  }
+  Elf* get() const { return elf_.get(); }
+  std::string section_name(const GElf_Shdr& header) const {
+    size_t names = 0;
+    elf_getshdrstrndx(get(), &names);
+    const char* name = elf_strptr(get(), names, header.sh_name);
+    return name ? name : "";
+  }
+
+ private:
+  UniqueFd fd_;
+  std::unique_ptr<Elf, int (*)(Elf*)> elf_{nullptr, elf_end};
+};
+
+struct Symbols {
+  Elf_Data* data = nullptr;
+  size_t names = 0;
+  size_t count = 0;
+
+  explicit Symbols(const ElfFile& file) {
+    for (Elf_Scn* section = nullptr; (section = elf_nextscn(file.get(), section));) {
+      GElf_Shdr header;
+      gelf_getshdr(section, &header);
+      if (header.sh_type != SHT_SYMTAB) continue;
+      data = elf_getdata(section, nullptr);
+      names = header.sh_link;
+      count = header.sh_size / header.sh_entsize;
+    }
+    if (!data) throw std::runtime_error("the object has no symbols");
+  }
+  GElf_Sym at(size_t i) const {
+    GElf_Sym symbol;
+    gelf_getsym(data, static_cast<int>(i), &symbol);
+    return symbol;
+  }
+};
+
+// Which map the instruction at a place of a section loads, by (section, byte).
+std::map<std::pair<size_t, uint64_t>, std::string> map_references(const ElfFile& file,
+                                                                  const Symbols& symbols) {
+  std::map<std::pair<size_t, uint64_t>, std::string> found;
+  for (Elf_Scn* section = nullptr; (section = elf_nextscn(file.get(), section));) {
+    GElf_Shdr header;
+    gelf_getshdr(section, &header);
+    if (header.sh_type != SHT_REL) continue;
+    Elf_Data* data = elf_getdata(section, nullptr);
+    for (size_t i = 0; i < header.sh_size / header.sh_entsize; i++) {
+      GElf_Rel reference;
+      gelf_getrel(data, static_cast<int>(i), &reference);
+      const GElf_Sym symbol = symbols.at(GELF_R_SYM(reference.r_info));
+      found[{header.sh_info, reference.r_offset}] =
+          elf_strptr(file.get(), symbols.names, symbol.st_name);
+    }
+  }
+  return found;
+}
+
+int index_of(const std::vector<ModelMap>& maps, const std::string& name) {
+  for (size_t i = 0; i < maps.size(); i++)
+    if (maps[i].name == name) return static_cast<int>(i);
+  throw std::runtime_error("an instruction refers to '" + name + "', which is no map");
+}
+
+std::vector<ModelMap> read_maps(const std::string& path) {
+  std::unique_ptr<bpf_object, void (*)(bpf_object*)> object(
+      bpf_object__open_file(path.c_str(), nullptr), bpf_object__close);
+  if (!object) throw std::runtime_error(path + ": " + std::strerror(errno));
+  std::vector<ModelMap> maps;
+  bpf_map* map;
+  bpf_object__for_each_map(map, object.get()) {
+    maps.push_back(
+        {bpf_map__name(map), bpf_map__type(map), bpf_map__key_size(map), bpf_map__value_size(map)});
+  }
+  return maps;
+}
+
+}  // namespace
+
+std::vector<ModelProgram> read_programs(const std::string& path, std::vector<ModelMap>* maps) {
+  *maps = read_maps(path);
+  const ElfFile file(path);
+  const Symbols symbols(file);
+  const auto references = map_references(file, symbols);
+  std::vector<ModelProgram> programs;
+  for (size_t i = 0; i < symbols.count; i++) {
+    const GElf_Sym symbol = symbols.at(i);
+    if (GELF_ST_TYPE(symbol.st_info) != STT_FUNC) continue;
+    Elf_Scn* section = elf_getscn(file.get(), symbol.st_shndx);
+    GElf_Shdr header;
+    gelf_getshdr(section, &header);
+    const Elf_Data* text = elf_getdata(section, nullptr);
+    ModelProgram program;
+    program.name = elf_strptr(file.get(), symbols.names, symbol.st_name);
+    program.section = file.section_name(header);
+    program.maps = maps;
+    program.code.resize(symbol.st_size / sizeof(bpf_insn));
+    std::memcpy(program.code.data(), static_cast<const char*>(text->d_buf) + symbol.st_value,
+                symbol.st_size);
+    for (size_t at = 0; at < program.code.size(); at++) {
+      const auto reference =
+          references.find({symbol.st_shndx, symbol.st_value + at * sizeof(bpf_insn)});
+      if (reference == references.end()) continue;
+      program.code[at].src_reg = BPF_PSEUDO_MAP_FD;
+      program.code[at].imm = index_of(*maps, reference->second);
+    }
+    programs.push_back(std::move(program));
+  }
+  return programs;
+}
+
+}  // namespace ebpf::test
