@@ -347,13 +347,15 @@ Result<> find_descriptor_table(SearchState& state) {
   Candidates max_fds("fdtable.max_fds", 4, kFdtableWindow / 2);
   for (int at : {100, 300, 700, 1500, 3000}) {
     const TablePath path = paths->front();
+    const bool is_sure = paths->size() == 1;
     auto before = fdtable_window(state, path);
     if (!before) return field_error("fdtable.max_fds", before.error());
     if (!descriptors.grow(at)) break;
     if (auto kept = keep_matching_paths(state.reader, descriptors, &*paths); !kept)
       return field_error(kField, kept.error());
     if (paths->empty()) break;
-    if (!(paths->front() == path)) continue;  // the one before was a wrong way
+    // What stands at the end of a wrong way would rule out the right offset.
+    if (!is_sure || !(paths->front() == path)) continue;
     auto after = fdtable_window(state, path);
     if (!after) return field_error("fdtable.max_fds", after.error());
     keep_max_fds(*before, *after, descriptors.highest(), &max_fds);

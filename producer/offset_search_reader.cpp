@@ -100,7 +100,10 @@ Result<> KernelReader::attach() {
 }
 
 Result<> KernelReader::ask(uint64_t address, uint32_t piece_count) {
-  constexpr int kAttempts = 8;  // the kernel may skip a run while another program is active
+  // The kernel skips a run while another program is active on this CPU; where programs can be
+  // preempted, that lasts until the other thread runs again.
+  constexpr int kAttempts = 20;
+  constexpr int kAttemptsAtOnce = 8;
   const uint32_t zero = 0;
   offset_search_request request = {address, piece_count, ++sequence_};
   if (bpf_map_update_elem(request_fd_, &zero, &request, BPF_ANY) != 0)
@@ -111,6 +114,7 @@ Result<> KernelReader::ask(uint64_t address, uint32_t piece_count) {
     if (bpf_map_lookup_elem(answer_fd_, &zero, &answer_) != 0)
       return errno_error("reading the answer of the search");
     if (answer_.sequence == sequence_) return Unit{};
+    if (i >= kAttemptsAtOnce) usleep(2000);
   }
   return Error{EIO, "the BPF program of the search does not run on page faults of its thread"};
 }
