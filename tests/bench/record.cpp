@@ -8,7 +8,7 @@ namespace ebpf::bench {
 namespace {
 
 constexpr uint32_t kSourceBytes = 256 * 1024;
-constexpr uint32_t kSlotsMin = 13;
+constexpr uint32_t kSlotsMin = 17;  // a prime, and more than a burst has
 
 bool is_prime(uint32_t n) {
   for (uint32_t d = 2; d * d <= n; ++d) {
