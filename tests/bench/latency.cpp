@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One-way latency of single records: from just before the write to the first instruction of
 // the reader's callback, on two CPUs, with a reader that spins and with one that sleeps.
+#include <atomic>
 #include <cstdio>
+#include <thread>
 #include <vector>
 
 #include "experiments.h"
@@ -14,6 +16,58 @@ namespace {
 constexpr uint32_t kRecordBytes = 672;
 constexpr long kAwakePauseUs = 10;
 constexpr long kAsleepPauseUs = 200;  // long enough to fall asleep in
+
+// What the machine itself needs: half the time in which one cache line goes from the first
+// CPU to the last and another one comes back. A hypervisor may move its CPUs to cores that
+// share a cache, and to others that do not, between one round and the next.
+class LineTrips {
+ public:
+  void run(uint32_t trips) {
+    struct alignas(64) Line {
+      std::atomic<uint32_t> value{0};
+    };
+    Line there, back;
+    std::vector<double> took_ns;
+    std::thread far([&] {
+      pin_to(Cpu::kLast);
+      for (uint32_t i = 1; i <= trips; ++i) {
+        while (there.value.load(std::memory_order_acquire) != i) relax();
+        back.value.store(i, std::memory_order_release);
+      }
+    });
+    std::thread near([&] {
+      pin_to(Cpu::kFirst);
+      for (uint32_t i = 1; i <= trips; ++i) {
+        const uint64_t sent_ns = now_ns();
+        there.value.store(i, std::memory_order_release);
+        while (back.value.load(std::memory_order_acquire) != i) relax();
+        took_ns.push_back(static_cast<double>(now_ns() - sent_ns) / 2);
+      }
+    });
+    near.join();
+    far.join();
+    samples_ += trips;
+    p50_.push_back(quantile(took_ns, 0.5));
+    p99_.push_back(quantile(took_ns, 0.99));
+    p999_.push_back(quantile(took_ns, 0.999));
+  }
+
+  Json to_json() const {
+    return {{"transport", "one cache line"},
+            {"reader", "awake"},
+            {"record_bytes", kLine},
+            {"p50_ns", spread(p50_)},
+            {"p99_ns", spread(p99_)},
+            {"p999_ns", spread(p999_)},
+            {"samples", samples_},
+            {"lost", 0},
+            {"errors", 0}};
+  }
+
+ private:
+  std::vector<double> p50_, p99_, p999_;  // by round
+  uint64_t samples_ = 0;
+};
 
 struct Cell {
   const Transport* transport;
@@ -84,10 +138,13 @@ Json measure_latency(const BenchOptions& options) {
       cells.push_back({each, wait, {}, {}, {}});
     }
   }
+  LineTrips line;
   for (uint32_t round = 0; round < options.rounds; ++round) {
+    line.run(options.quick ? 1000 : 20000);
     for (Cell& cell : cells) run_cell(cell, options);
   }
   Json rows = Json::array();
+  rows.push_back(line.to_json());
   for (const Cell& cell : cells) rows.push_back(to_json(cell));
   return rows;
 }
