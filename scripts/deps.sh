@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages of the groups named that are missing; quick when none is.
-#   scripts/deps.sh [native|build|test|vm|lint|bench]...    (default: build)
+#   scripts/deps.sh [native|build|test|jvm|vm|lint|bench]...    (default: build)
 set -euo pipefail
 
 # native: C and C++ programs, demo. build: native and Rust. The others: what each
@@ -13,6 +13,7 @@ rust=(rustc cargo)
 test=(nginx-light curl bind9-dnsutils dnsmasq-base tcpdump nghttp2-server nghttp2-client
       mariadb-server-core mariadb-client-core redis-server redis-tools memcached postgresql-15
       openssl openssh-client openssh-server relacy-dev valgrind)
+jvm=(openjdk-17-jdk-headless ca-certificates)
 vm=(qemu-system-x86 busybox-static gpgv debian-archive-keyring)
 bench=(libiceoryx-posh-dev iceoryx)
 lint=(clang-format-14 clang-tidy-14 shellcheck rustfmt rust-clippy)
@@ -26,12 +27,13 @@ for group in "${@:-build}"; do
     native) wanted+=("${native[@]}") ;;
     build) wanted+=("${native[@]}"); own_rust || wanted+=("${rust[@]}") ;;
     test) wanted+=("${test[@]}") ;;
+    jvm) wanted+=("${jvm[@]}") ;;
     vm) wanted+=("${vm[@]}") ;;
     bench) wanted+=("${bench[@]}") ;;
     lint)
       own_rust && lint=("${lint[@]/#rust*/}")
       for package in "${lint[@]}"; do [ -z "$package" ] || wanted+=("$package"); done ;;
-    *) echo "deps: '$group' is no group of packages: native, build, test, vm, lint or bench" >&2; exit 2 ;;
+    *) echo "deps: '$group' is no group of packages: native, build, test, jvm, vm, lint or bench" >&2; exit 2 ;;
   esac
 done
 

@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which protocol each record is said to be, against what the server at its port really speaks.
+"""Real servers and decoys: which protocol each record is said to be, against the truth.
 
-Prints a confusion matrix. No server stands at its usual port: each has that of another.
+No server stands at its usual port: each has that of another.
 """
 
-import collections
-import concurrent.futures
-
 import decoys
+import matrix
 import servers
-import trace_file
-from lib import check, check_equal, enter_own_network, main
-from servers import HOST
-
-RECALL, PRECISION, TYPES_RIGHT = 0.99, 0.999, 0.999
+from lib import main
 
 # What speaks at a port: (port, protocol, traffic).
 KNOWN = [
@@ -35,120 +29,10 @@ DECOYS = [
     (9095, "pickles", decoys.length_prefixed),
     (8081, "text lines", decoys.text_lines),
 ]
-PROTOCOLS = [name for _, name, _ in KNOWN]
-ADDRESS = bytes(map(int, HOST.split(".")))
-
-
-# Never shut down: a program that a thread has started ends with the thread (die_with_parent).
-POOL = concurrent.futures.ThreadPoolExecutor(3)
-
-
-def run_traffic(bench, conversations):
-    """Some at a time, because most of the time is spent waiting for programs to start."""
-    running = [POOL.submit(traffic, bench, port) for port, _, traffic in conversations]
-    for done in concurrent.futures.as_completed(running):
-        done.result()
-
-
-class Row:
-    """What was said of the records of one server."""
-
-    def __init__(self, truth):
-        self.truth = truth
-        self.labels = collections.Counter()
-        self.likely = 0
-        self.certain = 0
-        self.types_right = 0
-        self.types_wrong = 0
-        self.examples = []
-
-    def add(self, record, to_server):
-        label = trace_file.PROTOCOLS.get(record.l7, str(record.l7))
-        self.labels[label] += 1
-        if record.l7 and record.need_reconfirm:
-            self.likely += 1
-        elif record.l7:
-            self.certain += 1
-        wanted = trace_file.REQUEST if to_server else trace_file.RESPONSE
-        right = True
-        if record.l7 and record.msg_type:
-            right = record.msg_type == wanted
-            self.types_right += right
-            self.types_wrong += not right
-        expected = self.truth if self.truth in PROTOCOLS else "none"
-        if (label != expected or not right) and len(self.examples) < 5:
-            self.examples.append(trace_file.brief(record))
-
-    def total(self):
-        return sum(self.labels.values())
-
-
-def rows_of(records, conversations):
-    rows = {port: Row(name) for port, name, _ in conversations}
-    for record in records:
-        local, remote = record.laddr[:4] == ADDRESS, record.raddr[:4] == ADDRESS
-        if local and record.lport in rows:
-            rows[record.lport].add(record, record.direction == trace_file.RECEIVED)
-        elif remote and record.rport in rows:
-            rows[record.rport].add(record, record.direction == trace_file.SENT)
-    return list(rows.values())
-
-
-def print_matrix(rows):
-    columns = [*(name for number, name in trace_file.PROTOCOLS.items() if number), "none"]
-    print(f"| {'server speaks':13} |" + "".join(f" {name:>7} |" for name in columns)
-          + "  likely |  recall | types right |")
-    print("|---|" + "---:|" * (len(columns) + 3))
-    for row in rows:
-        known = row.truth in PROTOCOLS
-        recall = f"{row.labels[row.truth] / max(1, row.total()):.2%}" if known else ""
-        types = row.types_right + row.types_wrong
-        right = f"{row.types_right / types:.3%}" if types and known else ""
-        print(f"| {row.truth:13} |" + "".join(f" {row.labels[name]:7} |" for name in columns)
-              + f" {row.likely:7} | {recall:>7} | {right:>11} |")
-
-
-def judge(rows):
-    """Every way in which the matrix is not good enough, as a list of lines."""
-    faults = []
-    for row in rows:
-        if row.truth in PROTOCOLS:
-            recall = row.labels[row.truth] / max(1, row.total())
-            types = row.types_right / max(1, row.types_right + row.types_wrong)
-            if recall < RECALL:
-                faults.append(f"{row.truth}: recall {recall:.2%}")
-            if types < TYPES_RIGHT:
-                faults.append(f"{row.truth}: request/response right {types:.3%}")
-        else:
-            if row.certain:
-                faults.append(f"{row.truth}: {row.certain} records certain of a protocol")
-            if row.total() == 0:
-                faults.append(f"{row.truth}: no record at all")
-    for protocol in PROTOCOLS:
-        said = sum(row.labels[protocol] for row in rows)
-        right = sum(row.labels[protocol] for row in rows if row.truth == protocol)
-        if said and right / said < PRECISION:
-            faults.append(f"{protocol}: precision {right / said:.3%}")
-    return faults
 
 
 def each_record_is_told_for_what_it_is(bench):
-    enter_own_network()
-    trace = bench.path("trace.ebpfrec")
-    producer = bench.producer("--perf-pages", "4096", "--capture-unknown", "--cap-len", "128",
-                              "--record", trace)
-    run_traffic(bench, KNOWN + DECOYS)
-    check_equal(producer.stop(), 0, "exit code of the producer")
-    records, gaps = trace_file.read(trace)
-    check_equal(gaps, [], "gaps in the trace")
-    rows = rows_of(records, KNOWN + DECOYS)
-    print_matrix(rows)
-    faults = judge(rows)
-    for row in rows:
-        for example in row.examples:
-            print(f"  {row.truth}: {example}")
-    check(not faults, "; ".join(faults))
+    matrix.measure(bench, KNOWN + DECOYS)
 
 
-if __name__ == "__main__":
-    main(each_record_is_told_for_what_it_is)
+main(each_record_is_told_for_what_it_is)

@@ -1,3 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Protocol inference, compiled natively from the header that the BPF programs use.
 ebpf_add_gtest(infer_test SOURCES infer_test.cpp LABELS unit)
+ebpf_add_gtest(recorded_traffic_test SOURCES recorded_traffic_test.cpp LABELS unit)
+target_compile_definitions(recorded_traffic_test
+                           PRIVATE RECORDED_TRAFFIC_DIR="${PROJECT_SOURCE_DIR}/tests/data")
