@@ -323,6 +323,18 @@ TEST(ConsumerSlots, RingTheirOwnDuplicateOfTheSocket) {
   EXPECT_TRUE(sleeper.link.rang());
 }
 
+// However dear a single wake-up was: it comes out of what the consumer left of its share.
+TEST(ConsumerSlots, WakeAtOnceWhoSleepsNowAndThen) {
+  ConsumerSlots slots(4, 1, 1);
+  Consumer sleeper(slots);
+  uint64_t now_us = 1'000'000;
+  for (int i = 0; i < 10; ++i, now_us += 2 * kWakeIntervalUs) {
+    shm_store_seq_cst_u32(&sleeper->sleeping, EBPF_SLEEPS_ON_DOORBELL);
+    EXPECT_FALSE(slots.wake_sleepers(now_us)) << "nothing is put off";
+    EXPECT_TRUE(sleeper.link.rang()) << i;
+  }
+}
+
 TEST(ConsumerSlots, WakeAFutexSleeper) {
   ConsumerSlots slots(4, 1, 1);
   Consumer sleeper(slots);
