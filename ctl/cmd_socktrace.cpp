@@ -2,8 +2,8 @@
 // ebpfctl socktrace show
 #include <CLI/CLI.hpp>
 
+#include "consumer/control_client.h"
 #include "ctl/command.h"
-#include "ctl/control_client.h"
 #include "ctl/format.h"
 
 namespace ebpf::ctl {

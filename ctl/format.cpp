@@ -293,21 +293,6 @@ bool offsets_ready(const ebpf_msg_stats& stats, const ebpf_msg_offsets& offsets)
 
 }  // namespace
 
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\\') {
-      out += "\\\\";
-    } else if (byte >= 0x20 && byte < 0x7f) {
-      out += c;
-    } else {
-      append(out, "\\x%02x", static_cast<unsigned>(byte));
-    }
-  }
-  return out;
-}
-
 std::string tracer_text(const ebpf_msg_stats& stats, TextStyle style) {
   std::string out;
   const uint64_t lost = events_lost(stats);

@@ -3,11 +3,10 @@
 // the labels, order and units of the original tool; with `verbose`, what is ours follows.
 #pragma once
 
-#include <cstring>
 #include <string>
-#include <string_view>
 
 #include "libebpf/control.h"
+#include "libebpf/detail/escape.h"
 
 namespace ebpf::ctl {
 
@@ -18,16 +17,6 @@ struct TextStyle {
   bool verbose = false;
   bool color = false;
 };
-
-// Printable ASCII stays, a backslash is doubled, every other byte becomes \xNN: what came
-// from outside must not reach a terminal raw.
-std::string escape(std::string_view text);
-
-// The string in a fixed field that the peer may have left without a NUL.
-template <size_t N>
-std::string_view bounded_string(const char (&field)[N]) {
-  return {field, ::strnlen(field, N)};
-}
 
 // Each ends with a newline. Counts (lanes, entries, CPUs) must have been checked.
 std::string tracer_text(const ebpf_msg_stats& stats, TextStyle style);

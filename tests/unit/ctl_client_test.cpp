@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control client against producers that are not there, that lie, or that are silent.
-#include "ctl/control_client.h"
+#include "consumer/control_client.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One connection to a producer's control socket: sends a request, takes exactly the
+// A tool's connection to a producer's control socket: sends a request, takes exactly the
 // answer that belongs to it. Trusts nothing that comes back before it is checked.
 #pragma once
 
@@ -10,7 +10,7 @@
 #include "libebpf/detail/result.h"
 #include "libebpf/detail/unique_fd.h"
 
-namespace ebpf::ctl {
+namespace ebpf {
 
 // Error codes of everything below:
 //   ENOENT, ECONNREFUSED  no producer at that path
@@ -54,4 +54,4 @@ class ControlClient {
   Clock::time_point deadline_;
 };
 
-}  // namespace ebpf::ctl
+}  // namespace ebpf

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "ctl/control_client.h"
+#include "consumer/control_client.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -9,9 +9,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ctl/format.h"
+#include "libebpf/detail/escape.h"
 
-namespace ebpf::ctl {
+namespace ebpf {
 namespace {
 
 // More CPUs than any kernel can be built for cannot be true.
@@ -43,9 +43,9 @@ Result<> check_header(const ebpf_msg_header& header, size_t packet_bytes) {
   }
   if (header.version != EBPF_PROTOCOL_VERSION) {
     return Error{EPROTO, "the producer speaks version " + std::to_string(header.version) +
-                             " of the control protocol, this ebpfctl version " +
+                             " of the control protocol, this program version " +
                              std::to_string(EBPF_PROTOCOL_VERSION) +
-                             ": use the ebpfctl of the producer's release"};
+                             ": use the release of the producer's"};
   }
   if (header.length_bytes != packet_bytes) {
     return bad_answer(got_and_want("its length field", header.length_bytes, packet_bytes));
@@ -220,4 +220,4 @@ Result<> ControlClient::stop() {
   return exchange(EBPF_MSG_STOP, EBPF_MSG_OK, &answer, sizeof(answer));
 }
 
-}  // namespace ebpf::ctl
+}  // namespace ebpf
