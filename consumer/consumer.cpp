@@ -57,7 +57,7 @@ Result<> Consumer::attach_first() {
     if (!attachment) ::poll(&wait, 1, static_cast<int>(slice_us / 1000) + 1);
   }
   const uint32_t lane_count = attachment->view().lane_count();
-  if (lane_count < 64 && config_.lanes >> lane_count != 0) {
+  if (!config_.spare_lanes && lane_count < 64 && config_.lanes >> lane_count != 0) {
     return Error{EINVAL, "the lanes asked for go beyond the producer's, which has " +
                              std::to_string(lane_count)};
   }

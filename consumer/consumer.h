@@ -19,7 +19,8 @@ namespace ebpf {
 struct ConsumerConfig {
   std::string socket_path;
   std::string name;
-  uint64_t lanes = 0;  // 0: all
+  uint64_t lanes = 0;        // 0: all
+  bool spare_lanes = false;  // lanes that only another producer may have can be asked for
   Join join = Join::kTail;
   bool reattach = true;
   uint32_t spin_us = 0;

@@ -97,7 +97,7 @@ int run(int argc, char** argv) {
     return print(kUsage);
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "ebpfctl: %s (ebpfctl --help tells the options)\n",
-                 escape(error.what()).c_str());
+                 ebpf::escape(error.what()).c_str());
     return kExitBadOption;
   }
 

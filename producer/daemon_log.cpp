@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "producer/daemon_log.h"
 
-#include <fcntl.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
-#include <sys/stat.h>
 
 #include <memory>
 #include <mutex>
 
-#include "libebpf/detail/unique_fd.h"
+#include "producer/log_file.h"
 
 namespace ebpf {
 namespace {
@@ -36,13 +34,9 @@ class FdSink : public spdlog::sinks::base_sink<std::mutex> {
 
 Result<std::shared_ptr<FdSink>> open_sink(const std::string& file) {
   if (file.empty()) return std::make_shared<FdSink>(STDERR_FILENO);
-  UniqueFd fd(::open(file.c_str(),
-                     O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640));
-  if (!fd) return errno_error("cannot open the log file " + file);
-  struct stat status {};
-  if (fstat(fd.get(), &status) != 0) return errno_error("cannot stat the log file " + file);
-  if (!S_ISREG(status.st_mode)) return Error{EINVAL, file + " is not a regular file"};
-  return std::make_shared<FdSink>(std::move(fd));
+  auto fd = open_log_file(file);
+  if (!fd) return fd.error();
+  return std::make_shared<FdSink>(std::move(*fd));
 }
 
 spdlog::level::level_enum level_of(LogLevel level) {

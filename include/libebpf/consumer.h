@@ -25,10 +25,12 @@
 extern "C" {
 #endif
 
+#ifndef EBPF_API
 #if defined(__GNUC__)
 #define EBPF_API __attribute__((visibility("default")))
 #else
 #define EBPF_API
+#endif
 #endif
 
 /* Opaque handle of one attachment. */
@@ -141,8 +143,13 @@ struct ebpf_consumer_options {
 };
 
 #ifdef __cplusplus
-#define EBPF_CONSUMER_OPTIONS_INIT \
-  { sizeof(struct ebpf_consumer_options) }
+/* A function, because g++ -Wextra would name every member that a short list leaves out. */
+static inline struct ebpf_consumer_options ebpf_consumer_options_init(void) {
+  struct ebpf_consumer_options options = {};
+  options.size = sizeof options;
+  return options;
+}
+#define EBPF_CONSUMER_OPTIONS_INIT ebpf_consumer_options_init()
 #else
 #define EBPF_CONSUMER_OPTIONS_INIT \
   { .size = sizeof(struct ebpf_consumer_options) }

@@ -79,11 +79,6 @@ struct ebpf_msg_joined {
   uint32_t consumer_id;   /* unique within the epoch, from 1 */
 };
 
-/* ebpf_msg_stats.tracer_state (the original's TRACER_*) */
-#define TRACER_INIT 0
-#define TRACER_STOP 1
-#define TRACER_RUNNING 2
-
 /* ebpf_msg_stats.attach */
 #define EBPF_ATTACH_NONE 0u /* a replay: no kernel side */
 #define EBPF_ATTACH_RAW 1u
@@ -122,7 +117,7 @@ struct ebpf_msg_stats {
   uint64_t uptime_us;
   uint32_t producer_pid;
   uint8_t is_adapt_success;
-  uint8_t tracer_state;   /* TRACER_* */
+  uint8_t tracer_state;   /* TRACER_* of sock_data.h */
   uint8_t attach;         /* EBPF_ATTACH_* */
   uint8_t offsets_source; /* EBPF_OFFSETS_* */
   char bpf_file[128];     /* "(embedded)", a path, or "replay: PATH" */

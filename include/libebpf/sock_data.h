@@ -39,6 +39,11 @@ extern "C" {
 #define MSG_REQUEST 1
 #define MSG_RESPONSE 2
 
+/* SK_TRACE_STATS.tracer_state, ebpf_msg_stats.tracer_state */
+#define TRACER_INIT 0 /* not adapted to the kernel */
+#define TRACER_STOP 1 /* ready, nothing is captured */
+#define TRACER_RUNNING 2
+
 /* Sizes. The capture limit is an option of the producer, within these bounds. */
 #define EBPF_COMM_BYTES 16
 #define EBPF_CAP_BYTES_DEFAULT 512
