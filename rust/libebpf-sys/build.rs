@@ -20,7 +20,9 @@ fn main() {
     }
     if link_static {
         println!("cargo:rustc-link-lib=static=ebpf");
-        println!("cargo:rustc-link-lib=dylib=stdc++");
+        for library in ["pthread", "elf", "z"] {
+            println!("cargo:rustc-link-lib=dylib={}", library);
+        }
         if let Some(dir) = &lib_dir {
             println!("cargo:rerun-if-changed={}", dir.join("libebpf.a").display());
         }

@@ -211,5 +211,25 @@ def keeps_its_libbpf_apart(bench):
     original.quit()
 
 
-lib.main(becomes_the_producer, attaches_without_privilege, goes_on_with_the_next_producer,
+def rust_sample(bench, *arguments, name):
+    """The original's Rust sample: it starts at once, and ends by a signal only."""
+    sample = OriginalAgent(bench, lib.program("rust_sample"), bench.path(f"{name}.log"),
+                           *arguments, name=name)
+    return sample.wait_running()
+
+
+def runs_the_rust_sample(bench):
+    seven = rust_sample(bench, name="seven")  # becomes the producer
+    eight = rust_sample(bench, "8", name="eight")  # attaches to it
+    for sample in (seven, eight):
+        check("libebpf info" in sample.stdout(), "no log on standard output")
+    bench.smoke(3)
+    wait_until(lambda: len(eight.records()) >= 40 and len(eight.records()) == len(seven.records()),
+               5, "both samples print the records")
+    check_equal(eight.records(), seven.records(), "records of the two samples")
+    check(any(record["text"].startswith("GET ") for record in seven.records()), "no request line")
+    check("attached to the producer" in eight.stdout(), "the second one attaches")
+
+
+lib.main(runs_the_rust_sample, becomes_the_producer, attaches_without_privilege, goes_on_with_the_next_producer,
          keeps_its_libbpf_apart)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bindings of libebpf's consumer C ABI: `libebpf/consumer.h`, with the records of
-//! `libebpf/ring_layout.h` and `libebpf/sock_data.h`. The headers are the documentation; names
+//! `libebpf/ring_layout.h` and `libebpf/sock_data.h`; and the original API, `libebpf/tracer.h`,
+//! under the original names. The headers are the documentation; names
 //! and layouts are theirs. `tests/layout.txt` pins every size, offset and constant, and is
 //! checked against both this file and the headers.
 //!
@@ -63,6 +64,13 @@ pub const MSG_UNKNOWN: u8 = 0;
 pub const MSG_REQUEST: u8 = 1;
 /// `SK_BPF_DATA.msg_type`: a response.
 pub const MSG_RESPONSE: u8 = 2;
+
+/// `SK_TRACE_STATS.tracer_state`: not adapted to the kernel.
+pub const TRACER_INIT: u8 = 0;
+/// `SK_TRACE_STATS.tracer_state`: ready, nothing is captured.
+pub const TRACER_STOP: u8 = 1;
+/// `SK_TRACE_STATS.tracer_state`: records flow.
+pub const TRACER_RUNNING: u8 = 2;
 
 /// Bytes of a process name, NUL included.
 pub const EBPF_COMM_BYTES: usize = 16;
@@ -409,6 +417,93 @@ extern "C" {
     /// # Safety
     /// None needed: the text is static.
     pub fn ebpf_version() -> *const c_char;
+}
+
+/// Where the tracer of the original API stands. Counters only grow.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct SK_TRACE_STATS {
+    /// Pages of each CPU's perf buffer.
+    pub perf_pages_count: u32,
+    /// Records lost because a perf buffer was full.
+    pub kern_lost: u64,
+    /// Sockets that can be followed at once.
+    pub kern_socket_map_max: u32,
+    /// Sockets followed now.
+    pub kern_socket_map_used: u32,
+    /// Threads that can be followed at once.
+    pub kern_trace_map_max: u32,
+    /// Threads followed now.
+    pub kern_trace_map_used: u32,
+    /// Threads that call back.
+    pub worker_num: u16,
+    /// Records that a lane of the ring holds at least.
+    pub queue_capacity: u32,
+    /// Times that memory was short.
+    pub mem_alloc_fail_count: u64,
+    /// Records put into the queues for this program.
+    pub user_enqueue_count: u64,
+    /// Records handed to the callback.
+    pub user_dequeue_count: u64,
+    /// Records that this program was too slow for.
+    pub user_enqueue_lost: u64,
+    /// Whole bursts (16 records) put into the ring.
+    pub queue_burst_count: u64,
+    /// Followed sockets from which on idle ones are swept.
+    pub socket_map_max_reclaim: u32,
+    /// Adapted to the kernel, or attached to a producer that is.
+    pub is_adapt_success: bool,
+    /// `TRACER_*`.
+    pub tracer_state: u8,
+}
+
+extern "C" {
+    /// Says where the log goes; once, first. 0, or something else.
+    ///
+    /// # Safety
+    /// `log_file` is null or NUL-terminated.
+    pub fn bpf_tracer_init(log_file: *const c_char, is_stdout: bool) -> c_int;
+
+    /// Says that every tracer has been started.
+    ///
+    /// # Safety
+    /// None needed.
+    pub fn bpf_tracer_finish();
+
+    /// Where the tracer stands.
+    ///
+    /// # Safety
+    /// None needed.
+    pub fn socket_tracer_stats() -> SK_TRACE_STATS;
+
+    /// Attach to the running producer, or become one; stopped afterwards. 0, or something else.
+    /// A declaration with an eighth argument, `log_file`, as the original's Rust binding has it,
+    /// calls the same function, which does not look at it.
+    ///
+    /// # Safety
+    /// `callback` can be called from other threads for the rest of the program, and does not
+    /// unwind.
+    pub fn running_socket_tracer(
+        callback: Option<unsafe extern "C" fn(sd: *mut SK_BPF_DATA)>,
+        thread_nr: c_int,
+        perf_pages_cnt: u32,
+        ring_size: u32,
+        max_socket_entries: u32,
+        max_trace_entries: u32,
+        socket_map_max_reclaim: u32,
+    ) -> c_int;
+
+    /// Records flow from now on. 0, or something else.
+    ///
+    /// # Safety
+    /// None needed.
+    pub fn tracer_start() -> c_int;
+
+    /// No more records. 0, or something else.
+    ///
+    /// # Safety
+    /// None needed.
+    pub fn tracer_stop() -> c_int;
 }
 
 /// Payload of a data record: `data.cap_len` bytes, lifetime as the record's.

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "libebpf/consumer.h"
+#include "libebpf/tracer.h"
 
 #define SIZE(type) printf(#type " %zu\n", sizeof(struct type));
 #define FIELD(type, field) printf(#type "." #field " %zu\n", offsetof(struct type, field));
@@ -151,10 +152,34 @@ static void print_constants(void) {
   CONSTANT(EBPF_NO_REATTACH)
 }
 
+static void print_tracer(void) {
+  SIZE(SK_TRACE_STATS)
+  FIELD(SK_TRACE_STATS, perf_pages_count)
+  FIELD(SK_TRACE_STATS, kern_lost)
+  FIELD(SK_TRACE_STATS, kern_socket_map_max)
+  FIELD(SK_TRACE_STATS, kern_socket_map_used)
+  FIELD(SK_TRACE_STATS, kern_trace_map_max)
+  FIELD(SK_TRACE_STATS, kern_trace_map_used)
+  FIELD(SK_TRACE_STATS, worker_num)
+  FIELD(SK_TRACE_STATS, queue_capacity)
+  FIELD(SK_TRACE_STATS, mem_alloc_fail_count)
+  FIELD(SK_TRACE_STATS, user_enqueue_count)
+  FIELD(SK_TRACE_STATS, user_dequeue_count)
+  FIELD(SK_TRACE_STATS, user_enqueue_lost)
+  FIELD(SK_TRACE_STATS, queue_burst_count)
+  FIELD(SK_TRACE_STATS, socket_map_max_reclaim)
+  FIELD(SK_TRACE_STATS, is_adapt_success)
+  FIELD(SK_TRACE_STATS, tracer_state)
+  CONSTANT(TRACER_INIT)
+  CONSTANT(TRACER_STOP)
+  CONSTANT(TRACER_RUNNING)
+}
+
 int main(void) {
   print_sock_data();
   print_records();
   print_consumer();
   print_constants();
+  print_tracer();
   return 0;
 }

@@ -54,5 +54,10 @@ fn bindings_have_the_layout_of_the_headers() {
         EBPF_FILTER_REQUEST EBPF_FILTER_RESPONSE EBPF_FILTER_LIST_MAX EBPF_END_NONE
         EBPF_END_ORDERLY EBPF_END_HUNG_UP EBPF_END_DETACHED
         EBPF_NO_REATTACH);
+    describe_struct!(out, SK_TRACE_STATS, perf_pages_count kern_lost kern_socket_map_max
+        kern_socket_map_used kern_trace_map_max kern_trace_map_used worker_num queue_capacity
+        mem_alloc_fail_count user_enqueue_count user_dequeue_count user_enqueue_lost
+        queue_burst_count socket_map_max_reclaim is_adapt_success tracer_state);
+    describe_constants!(out, TRACER_INIT TRACER_STOP TRACER_RUNNING);
     assert_eq!(out, include_str!("layout.txt"));
 }

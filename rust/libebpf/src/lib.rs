@@ -37,6 +37,7 @@ mod consumer;
 mod error;
 mod escape;
 mod record;
+pub mod tracer;
 
 pub use callback::Flow;
 pub use consumer::{Builder, Consumer, End, Filter, Position, StartFrom, Stats};

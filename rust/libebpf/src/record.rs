@@ -84,24 +84,17 @@ impl<'a> Record<'a> {
     /// Name of the thread (comm) as the kernel has it. Any bytes may stand in it: show it
     /// through [`escape`](crate::escape).
     pub fn process_name(&self) -> &'a [u8] {
-        let name = &self.data().process_name;
-        let length = name
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(name.len());
-        &name[..length]
+        data::process_name(self.data())
     }
 
     /// The local address and port; `None` if the address family is not known.
     pub fn local(&self) -> Option<SocketAddr> {
-        let tuple = &self.data().tuple;
-        socket_addr(&tuple.laddr, tuple.addr_len, tuple.lport)
+        data::local(self.data())
     }
 
     /// The remote address and port; all zero where a UDP socket has no peer.
     pub fn remote(&self) -> Option<SocketAddr> {
-        let tuple = &self.data().tuple;
-        socket_addr(&tuple.raddr, tuple.addr_len, tuple.rport)
+        data::remote(self.data())
     }
 
     /// 6 for TCP, 17 for UDP.
@@ -116,7 +109,7 @@ impl<'a> Record<'a> {
 
     /// The application protocol.
     pub fn protocol(&self) -> Protocol {
-        Protocol::from_hint(self.data().l7_protocal_hint)
+        data::protocol(self.data())
     }
 
     /// The protocol is only likely.
@@ -126,19 +119,12 @@ impl<'a> Record<'a> {
 
     /// Request, response, or not known.
     pub fn message_type(&self) -> MessageType {
-        match self.data().msg_type {
-            sys::MSG_REQUEST => MessageType::Request,
-            sys::MSG_RESPONSE => MessageType::Response,
-            _ => MessageType::Unknown,
-        }
+        data::message_type(self.data())
     }
 
     /// Whether the process sent or received.
     pub fn direction(&self) -> Direction {
-        match self.data().direction {
-            sys::SOCK_DIR_SND => Direction::Send,
-            _ => Direction::Receive,
-        }
+        data::direction(self.data())
     }
 
     /// TCP sequence number of the first payload byte; 0 for UDP.
@@ -158,8 +144,7 @@ impl<'a> Record<'a> {
 
     /// When the system call ended.
     pub fn timestamp(&self) -> SystemTime {
-        // The sum cannot overflow: 2^64 microseconds are 584,542 years.
-        UNIX_EPOCH + Duration::from_micros(self.timestamp_us())
+        data::timestamp(self.data())
     }
 
     /// Bytes that the system call moved; the payload may be the first part of them.
@@ -189,13 +174,61 @@ impl fmt::Debug for Record<'_> {
     }
 }
 
-fn socket_addr(address: &[u8; 16], addr_len: u8, port: u16) -> Option<SocketAddr> {
-    let ip: IpAddr = match addr_len {
-        4 => Ipv4Addr::new(address[0], address[1], address[2], address[3]).into(),
-        6 => Ipv6Addr::from(*address).into(),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
+/// What a header says, for the records of both APIs.
+pub(crate) mod data {
+    use super::*;
+
+    pub(crate) fn process_name(data: &sys::SK_BPF_DATA) -> &[u8] {
+        let name = &data.process_name;
+        let length = name
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(name.len());
+        &name[..length]
+    }
+
+    pub(crate) fn local(data: &sys::SK_BPF_DATA) -> Option<SocketAddr> {
+        let tuple = &data.tuple;
+        socket_addr(&tuple.laddr, tuple.addr_len, tuple.lport)
+    }
+
+    pub(crate) fn remote(data: &sys::SK_BPF_DATA) -> Option<SocketAddr> {
+        let tuple = &data.tuple;
+        socket_addr(&tuple.raddr, tuple.addr_len, tuple.rport)
+    }
+
+    fn socket_addr(address: &[u8; 16], addr_len: u8, port: u16) -> Option<SocketAddr> {
+        let ip: IpAddr = match addr_len {
+            4 => Ipv4Addr::new(address[0], address[1], address[2], address[3]).into(),
+            6 => Ipv6Addr::from(*address).into(),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip, port))
+    }
+
+    pub(crate) fn protocol(data: &sys::SK_BPF_DATA) -> Protocol {
+        Protocol::from_hint(data.l7_protocal_hint)
+    }
+
+    pub(crate) fn message_type(data: &sys::SK_BPF_DATA) -> MessageType {
+        match data.msg_type {
+            sys::MSG_REQUEST => MessageType::Request,
+            sys::MSG_RESPONSE => MessageType::Response,
+            _ => MessageType::Unknown,
+        }
+    }
+
+    pub(crate) fn direction(data: &sys::SK_BPF_DATA) -> Direction {
+        match data.direction {
+            sys::SOCK_DIR_SND => Direction::Send,
+            _ => Direction::Receive,
+        }
+    }
+
+    pub(crate) fn timestamp(data: &sys::SK_BPF_DATA) -> SystemTime {
+        // The sum cannot overflow: 2^64 microseconds are 584,542 years.
+        UNIX_EPOCH + Duration::from_micros(data.timestamp)
+    }
 }
 
 /// Whether the traced process sent or received.

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+complete -c ebpfctl -f
+complete -c ebpfctl -s o -l output -x -a 'text json' -d 'What to print'
+complete -c ebpfctl -l socket -r -F -d 'Control socket of the producer'
+complete -c ebpfctl -s v -l verbose -d 'More lines'
+complete -c ebpfctl -s C -l color -d 'Colours'
+complete -c ebpfctl -s h -l help -d 'Help'
+complete -c ebpfctl -s V -l version -d 'Version'
+complete -c ebpfctl -n 'not __fish_seen_subcommand_from tracer socktrace' -a 'tracer socktrace'
+complete -c ebpfctl -n '__fish_seen_subcommand_from tracer' -a 'show start stop help'
+complete -c ebpfctl -n '__fish_seen_subcommand_from socktrace' -a 'show help'
