@@ -9,7 +9,7 @@ BENCH ?=
 
 .DEFAULT_GOAL := build
 .PHONY: build deps test-deps test check demo vm matrix bench bench-check fault soak model lint format asan tsan tools \
-        rust-sample install clean help
+        rust-sample install packages clean help
 
 build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
 	@scripts/deps.sh build
@@ -19,7 +19,7 @@ tools: ## Build the programs written in C and C++ only (no Rust toolchain needed
 	@scripts/deps.sh native
 	@scripts/build.sh --native
 
-rust-sample: ## Build the Rust crates and their sample agent, ebpf-tail-rs
+rust-sample: ## Build the Rust crates and their samples, ebpf-tail-rs and rust_sample, into build/bin
 	@scripts/deps.sh build
 	@scripts/build.sh
 
@@ -85,6 +85,10 @@ tsan: ## Unit tests under ThreadSanitizer
 
 install: build ## Install into DESTDIR and PREFIX (default /usr/local)
 	@DESTDIR="$(DESTDIR)" cmake --install build --prefix "$(PREFIX)"
+
+packages: build ## Make Debian packages in build/packages
+	@cd build && cpack --config CPackConfig.cmake >cpack.log 2>&1 || { tail -n 30 cpack.log; exit 1; }
+	@ls build/packages/*.deb
 
 clean: ## Remove every build directory
 	rm -rf build build-asan build-tsan build-vm rust/target
