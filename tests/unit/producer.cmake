@@ -6,7 +6,7 @@ ebpf_add_gtest(producer_test
 find_package(nlohmann_json REQUIRED)
 ebpf_add_gtest(figures_agree_test
   SOURCES figures_agree_test.cpp
-  LIBS ebpf_producer ebpf_static nlohmann_json::nlohmann_json
+  LIBS ebpf_producer ebpf_consumer nlohmann_json::nlohmann_json
   LABELS unit)
 target_compile_definitions(figures_agree_test PRIVATE EBPFCTL_PATH="$<TARGET_FILE:ebpfctl>")
 add_dependencies(figures_agree_test ebpfctl)
