@@ -8,7 +8,9 @@ cd "$(dirname "$0")/.."
 if [ "${1:-}" = --unit ]; then
   scripts/deps.sh build
 else
-  scripts/deps.sh build test vm
+  # Kafka and Dubbo on the JVM are tested in CI; elsewhere where they are there already.
+  # shellcheck disable=SC2086
+  scripts/deps.sh build test vm ${CI:+jvm}
 fi
 scripts/build.sh --tests
 exec python3 -u scripts/run_tests.py --build build "$@"

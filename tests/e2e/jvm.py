@@ -14,6 +14,8 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
                      "libebpf-tests/maven")
 CENTRAL = "https://repo1.maven.org/maven2"
 SMALL_JVM = ["-XX:+UseSerialGC", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+# Dubbo goes to 127.0.0.1, whatever address of the loopback it is given.
+DUBBO_ADDRESS = bytes([127, 0, 0, 1])
 # Dubbo's serializations look into the JDK's own classes.
 DUBBO_JVM = ["--add-opens=java.base/java.lang=ALL-UNNAMED",
              "--add-opens=java.base/java.math=ALL-UNNAMED",

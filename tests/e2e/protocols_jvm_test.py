@@ -7,7 +7,7 @@ from lib import foreign, main
 
 CONVERSATIONS = [
     (6379, "Kafka", jvm.kafka),
-    (3306, "Dubbo", jvm.dubbo),
+    (33060, "Dubbo", jvm.dubbo),
 ]
 
 
@@ -15,6 +15,7 @@ def kafka_and_dubbo_are_told_for_what_they_are(bench):
     foreign("java")
     for name in ("kafka", "dubbo"):  # before anything runs: downloads, or skips
         jvm.class_path(bench, name)
+    matrix.ADDRESSES.add(jvm.DUBBO_ADDRESS)
     matrix.measure(bench, CONVERSATIONS)
 
 

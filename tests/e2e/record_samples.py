@@ -26,7 +26,7 @@ SAMPLES = {
     "redis": [(53, "Redis", servers.redis)],
     "dns": [(20880, "DNS", servers.dns)],
     "kafka": [(6381, "Kafka", jvm.kafka)],
-    "dubbo": [(3308, "Dubbo", jvm.dubbo)],
+    "dubbo": [(33060, "Dubbo", jvm.dubbo)],
     "decoys": [(80, "TLS", decoys.tls), (9093, "SSH", decoys.ssh),
                (3307, "PostgreSQL", decoys.postgresql), (6380, "memcached", decoys.memcached),
                (8080, "SMTP", decoys.smtp), (9095, "pickles", decoys.length_prefixed)],
@@ -52,7 +52,7 @@ def select(path, ports):
     for frame in frames(content):
         _, kind, _, seq = trace_file.HEAD.unpack_from(frame, trace_file.FRAME.size)
         record = by_seq.get(seq) if kind == trace_file.KIND_DATA else None
-        ours = record and matrix.ADDRESS in (record.laddr[:4], record.raddr[:4])
+        ours = record and matrix.ADDRESSES & {record.laddr[:4], record.raddr[:4]}
         if ours and (record.lport in ports or record.rport in ports):
             sockets.setdefault((record.lport in ports and record.lport or record.rport,
                                 record.socket_id), []).append((seq, frame))
@@ -85,5 +85,6 @@ def recorder(name):
 
 
 if __name__ == "__main__":
+    matrix.ADDRESSES.add(jvm.DUBBO_ADDRESS)
     lib.enter_own_network()
     lib.main(*(recorder(name) for name in sys.argv[1:] or SAMPLES))

@@ -98,7 +98,9 @@ INSTANTIATE_TEST_SUITE_P(Servers, RecordedTraffic,
                                          Sample{"http2.ebpfrec", SOCK_DATA_HTTP2, {3306}},
                                          Sample{"mysql.ebpfrec", SOCK_DATA_MYSQL, {9092}},
                                          Sample{"redis.ebpfrec", SOCK_DATA_REDIS, {53}},
-                                         Sample{"dns.ebpfrec", SOCK_DATA_DNS, {20880}}),
+                                         Sample{"dns.ebpfrec", SOCK_DATA_DNS, {20880}},
+                                         Sample{"kafka.ebpfrec", SOCK_DATA_KAFKA, {6381}},
+                                         Sample{"dubbo.ebpfrec", SOCK_DATA_DUBBO, {33060}}),
                          [](const auto& each) {
                            const std::string file = each.param.file;
                            return file.substr(0, file.find('.'));
