@@ -214,9 +214,27 @@ Result<> KernelTracer::Impl::start() {
   return Unit{};
 }
 
+// Runs that the kernel left out, because another thread was inside of the program on that CPU
+// when it was preempted. Kernels before 5.12 do not tell.
+uint64_t missed_runs(bpf_object* object) {
+  uint64_t missed = 0;
+  bpf_program* program;
+  bpf_object__for_each_program(program, object) {
+    bpf_prog_info info = {};
+    uint32_t bytes = sizeof(info);
+    const int fd = bpf_program__fd(program);
+    if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &bytes) == 0) missed += info.recursion_misses;
+  }
+  return missed;
+}
+
 Result<> KernelTracer::Impl::stop() {
   if (links_.empty()) return Unit{};
   auto disabled = set_enabled(false);
+  if (const uint64_t missed = missed_runs(object_.get()); missed != 0) {
+    log_(LogLevel::kWarn, "the kernel left out " + std::to_string(missed) +
+                              " runs of the programs: threads were preempted inside of them");
+  }
   links_.clear();
   return disabled;
 }

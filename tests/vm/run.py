@@ -163,7 +163,7 @@ def run_matrix(options):
     """Debian's kernels, two machines side by side, and this one's own."""
     with Runner(options, WAYS) as runner, \
             concurrent.futures.ThreadPoolExecutor(MACHINES_AT_ONCE) as pool:
-        jobs = [pool.submit(runner.boot_series, series) for series in debian_kernels.SERIES]
+        jobs = [pool.submit(runner.boot_series, series) for series in options.series]
         try:
             kernels = [job.result() for job in jobs]
         except debian_kernels.Unavailable as reason:
@@ -194,6 +194,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kernel", nargs="?", help="a bzImage; default: Debian's 6.1")
     parser.add_argument("--matrix", action="store_true", help="Debian's kernels and this one's")
+    parser.add_argument("--series", nargs="+", choices=debian_kernels.SERIES,
+                        default=debian_kernels.MATRIX, help="which of Debian's for --matrix")
     parser.add_argument("--programs", required=True, help="folder of the programs")
     parser.add_argument("--work", required=True, help="folder for what is made and downloaded")
     parser.add_argument("--producer-args", default="", help="more options for ebpf-producer")
