@@ -8,7 +8,7 @@ KERNEL ?=
 BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build deps test-deps test check demo vm matrix bench bench-check fault soak model lint format asan tsan tools \
+.PHONY: build deps test-deps test check demo vm matrix fuzz bench bench-check fault soak model lint format asan tsan tools \
         rust-sample install packages clean help
 
 build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
@@ -45,6 +45,11 @@ matrix: ## What the inference makes of captures: a folder per protocol, PCAPS=DI
 	@scripts/deps.sh build test
 	@scripts/build.sh --tests
 	@python3 scripts/matrix.py "$(or $(PCAPS),../shared/pcaps)" || [ $$? -eq 77 ]
+
+fuzz: ## Fuzz the inference of protocols; SECONDS=600
+	@scripts/deps.sh build test
+	@scripts/build.sh --tests
+	@tests/fuzz/run.sh "$(CURDIR)/build" $(or $(SECONDS),600)
 
 bench: ## Measure the ring beside other transports; BENCH="--quick" and the like are its options
 	@scripts/deps.sh build test bench

@@ -62,7 +62,7 @@ EBPF_INLINE int hold_header_read(const struct scratch* scratch,
   const struct call_state* call = &scratch->call;
   struct infer_input input = infer_input_of(scratch, config);
   if (call->held_count || call->kind == CALL_MMSG) return 0;
-  if (!infer_holds(&input, &call->state)) return 0;
+  if (!infer_holds(&input, &call->state, call->inferred)) return 0;
   int is_stale;
   struct socket_entry* entry = find_socket(call, &is_stale);
   if (!entry && config->capture_unknown) return 0;

@@ -48,7 +48,7 @@ INFER_INLINE uint64_t infer_admit(const struct infer_state* state, uint64_t resu
 INFER_INLINE uint64_t infer_first(const struct infer_input* in, const struct infer_state* state) {
   uint64_t result = 0;
   if (in->is_tcp) {
-    result = infer_http2_preface(in);
+    result = infer_http2_preface(in, state);
     INFER_JOIN(result);
     INFER_TRY(HTTP1, infer_http1(in));
     INFER_TRY(DUBBO, infer_dubbo(in));
@@ -96,9 +96,12 @@ INFER_INLINE void infer_learn(const struct infer_input* in, struct infer_state* 
 /*
  * Whether a record is just the start of a message, which some programs read with a call of
  * its own: the length (DNS, MySQL, Kafka), or the header (MySQL compressed, HTTP/2, Dubbo). It
- * is to wait for the next call then. `state`: before this record taught anything.
+ * is to wait for the next call then. `state`: before this record taught anything; `result`:
+ * what was inferred of it. On an unknown socket what says something by itself does not wait,
+ * but for a header of Dubbo.
  */
-INFER_INLINE uint64_t infer_holds(const struct infer_input* in, const struct infer_state* state) {
+INFER_INLINE uint64_t infer_holds(const struct infer_input* in, const struct infer_state* state,
+                                  uint64_t result) {
   const uint8_t* bytes = in->window->bytes;
   uint64_t total = in->total;
   uint64_t protocol = state->protocol;
@@ -113,10 +116,11 @@ INFER_INLINE uint64_t infer_holds(const struct infer_input* in, const struct inf
   uint64_t mysql = (open | infer_eq(protocol, SOCK_DATA_MYSQL)) & infer_ne(infer_le24_at(bytes), 0);
   holds |= (infer_eq(total, 4) | infer_eq(total, 7)) & mysql;
   holds |= infer_eq(total, 9) & (open | infer_eq(protocol, SOCK_DATA_HTTP2)) &
-           infer_ne(be32 >> 8, 0) & infer_le(bytes[3], 9);
+           infer_in(be32 >> 8, 1, 16384) & infer_le(bytes[3], 9);
   holds |= infer_eq(total, 16) & (open | infer_eq(protocol, SOCK_DATA_DUBBO)) &
            infer_eq(be32 >> 16, 0xdabb) & infer_ne(infer_be32_at(bytes + 12), 0);
-  return holds;
+  return holds & ((open ^ 1) | infer_eq(result & 0xffffffff, 0) |
+                  infer_eq(INFER_PROTOCOL(result), SOCK_DATA_DUBBO));
 }
 
 /* All of it. */

@@ -152,9 +152,12 @@ INFER_INLINE uint64_t infer_http2_frame(const struct infer_input* in,
 }
 
 /* What a client opens a connection with; it may also turn one of HTTP/1 into HTTP/2. */
-INFER_INLINE uint64_t infer_http2_preface(const struct infer_input* in) {
+INFER_INLINE uint64_t infer_http2_preface(const struct infer_input* in,
+                                          const struct infer_state* state) {
   const uint64_t* words = in->window->words;
-  if (!(in->protocols & INFER_BIT_HTTP2)) return 0;
+  uint64_t open = infer_eq(state->protocol, 0) | infer_ne(state->is_likely, 0) |
+                  infer_knows(state, SOCK_DATA_HTTP1) | infer_knows(state, SOCK_DATA_HTTP2);
+  if (!(open & infer_ne(in->protocols & INFER_BIT_HTTP2, 0))) return 0;
   if (words[0] != INFER_WORD("PRI * HT") || words[1] != INFER_WORD("TP/2.0\r\n")) return 0;
   return INFER_RESULT(SOCK_DATA_HTTP2, MSG_REQUEST, 0);
 }

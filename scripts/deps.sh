@@ -12,7 +12,8 @@ native=(build-essential cmake ninja-build pkg-config clang-14 llvm-14 libbpf-dev
 rust=(rustc cargo)
 test=(nginx-light curl bind9-dnsutils dnsmasq-base tcpdump nghttp2-server nghttp2-client
       mariadb-server-core mariadb-client-core redis-server redis-tools memcached postgresql-15
-      openssl openssh-client openssh-server relacy-dev valgrind)
+      openssl openssh-client openssh-server relacy-dev valgrind
+      libclang-rt-14-dev)
 jvm=(openjdk-17-jdk-headless ca-certificates)
 vm=(qemu-system-x86 busybox-static gpgv debian-archive-keyring)
 bench=(libiceoryx-posh-dev iceoryx)

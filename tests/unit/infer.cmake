@@ -4,3 +4,4 @@ ebpf_add_gtest(infer_test SOURCES infer_test.cpp LABELS unit)
 ebpf_add_gtest(recorded_traffic_test SOURCES recorded_traffic_test.cpp LABELS unit)
 target_compile_definitions(recorded_traffic_test
                            PRIVATE RECORDED_TRAFFIC_DIR="${PROJECT_SOURCE_DIR}/tests/data")
+ebpf_add_gtest(infer_protocols_test SOURCES infer_protocols_test.cpp LABELS unit)

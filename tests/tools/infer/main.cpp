@@ -8,91 +8,18 @@
 // Standard output, one line per record that would be delivered, with the same END:
 //
 //   END DIRECTION TOTAL PROTOCOL TYPE IS_LIKELY
-#include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <iostream>
 #include <map>
 #include <sstream>
 #include <string>
 
-#include "bpf/infer.h"
+#include "tests/tools/infer/end.h"
 
 namespace {
 
-struct Call {
-  uint64_t direction = 0;
-  uint64_t is_tcp = 0;
-  uint64_t total = 0;
-  std::string bytes;
-};
-
-// One end of a connection: what the maps hold of it, in the kernel.
-class End {
- public:
-  explicit End(std::string name) : name_(std::move(name)) {}
-
-  void take(Call call) {
-    bool joined = false;
-    if (entry_holds_) {
-      entry_holds_ = false;
-      if (call.direction == SOCK_DIR_RCV) {
-        join(&call);
-        joined = true;
-      } else {
-        deliver(held_, 0);
-        held_ = {};
-      }
-    }
-    if (classify(call, joined)) return;
-    if (joined || held_.bytes.empty() || call.direction != SOCK_DIR_RCV) return;
-    join(&call);
-    classify(call, true);
-  }
-
- private:
-  void join(Call* call) {
-    call->bytes = held_.bytes + call->bytes;
-    call->total += held_.total;
-    held_ = {};
-  }
-
-  // False: none of the protocols.
-  bool classify(const Call& call, bool joined) {
-    infer_window window = {};
-    std::memcpy(window.bytes, call.bytes.data(), std::min(call.bytes.size(), sizeof(window.bytes)));
-    const infer_input input = {
-        &window,        std::min<size_t>(call.bytes.size(), INFER_WINDOW_BYTES),
-        call.total,     call.is_tcp,
-        call.direction, INFER_ALL_PROTOCOLS};
-    infer_state state = is_entry_ ? state_ : infer_state{};
-    uint64_t result = infer_first(&input, &state);
-    if (infer_needs_second(&input, &state, result)) result = infer_second(&input, &state);
-    if (!joined && infer_holds(&input, &state)) {
-      held_ = call;
-      entry_holds_ = is_entry_;
-      return true;
-    }
-    infer_learn(&input, &state, result);
-    if (!state.protocol) return false;
-    state_ = state;
-    is_entry_ = true;
-    deliver(call, INFER_MSG_TYPE(result));
-    return true;
-  }
-
-  void deliver(const Call& call, int type) const {
-    std::printf("%s %d %llu %d %d %d\n", name_.c_str(), static_cast<int>(call.direction),
-                static_cast<unsigned long long>(call.total), state_.protocol, type,
-                state_.is_likely);
-  }
-
-  std::string name_;
-  infer_state state_ = {};
-  bool is_entry_ = false;
-  bool entry_holds_ = false;
-  Call held_;
-};
+using infer_native::Call;
+using infer_native::End;
 
 int value_of(char digit) {
   if (digit >= '0' && digit <= '9') return digit - '0';
@@ -132,7 +59,11 @@ int main() {
       std::fprintf(stderr, "ebpf-infer: line %zu is not END DIRECTION IS_TCP TOTAL HEX\n", number);
       return 2;
     }
-    ends.try_emplace(name, name).first->second.take(std::move(call));
+    for (const auto& record : ends[name].take(std::move(call))) {
+      std::printf("%s %d %llu %d %d %d\n", name.c_str(), static_cast<int>(record.direction),
+                  static_cast<unsigned long long>(record.total), record.protocol, record.type,
+                  record.is_likely);
+    }
   }
   return 0;
 }
