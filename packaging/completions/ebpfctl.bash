@@ -12,7 +12,7 @@ _ebpfctl() {
   case $object in
     tracer) words+=' show start stop help' ;;
     socktrace) words+=' show help' ;;
-    *) words+=' tracer socktrace' ;;
+    *) words+=' tracer socktrace check' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
