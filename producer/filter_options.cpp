@@ -13,7 +13,9 @@ void add_list(CLI::App& app, const char* name, const char* type, const char* hel
          [=](const std::string& text) {
            auto parsed = parse(text);
            if (!parsed) {
-             throw CLI::ValidationError(std::string(name) + ": " + parsed.error().message);
+             const bool is_list = text.find(',') != std::string::npos;
+             throw CLI::ValidationError(std::string(name) + ": " + parsed.error().message +
+                                        (is_list ? " in '" + text + "'" : ""));
            }
            *list = std::move(*parsed);
          },
