@@ -101,12 +101,11 @@ enum kernel_counter {
   COUNTER_TRACE_INSERTED,  /* trace map entries made */
   COUNTER_TRACE_DELETED,
   COUNTER_TRACE_MAP_FULL,
-  COUNTER_UNKNOWN,        /* calls not captured: none of the protocols */
-  COUNTER_BAD_POINTER,    /* payload could not be read */
-  COUNTER_FILTERED_PORT,  /* socket calls not captured: a filter of that kind says so */
+  COUNTER_UNKNOWN,       /* calls not captured: none of the protocols */
+  COUNTER_BAD_POINTER,   /* payload could not be read */
+  COUNTER_FILTERED_PORT, /* socket calls not captured: a filter of that kind says so */
   COUNTER_FILTERED_PID,
   COUNTER_FILTERED_NAME,
-  COUNTER_FILTERED_PROTOCOL, /* recognised, but switched off */
   COUNTER_COUNT
 };
 

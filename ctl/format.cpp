@@ -195,7 +195,6 @@ void append_tracer_details(std::string& out, const ebpf_msg_stats& stats, TextSt
   append_count(out, "Filtered by port", stats.kern_filtered_port);
   append_count(out, "Filtered by process id", stats.kern_filtered_pid);
   append_count(out, "Filtered by name", stats.kern_filtered_name);
-  append_count(out, "Filtered by protocol", stats.kern_filtered_protocol);
 
   append_heading(out, "-------------------- Lost by stage -------------------", style);
   append_count(out, "Perf buffer full", stats.kern_lost);
@@ -338,7 +337,6 @@ std::string tracer_json(const ebpf_msg_stats& stats) {
                {"kern_filtered_port", stats.kern_filtered_port},
                {"kern_filtered_pid", stats.kern_filtered_pid},
                {"kern_filtered_name", stats.kern_filtered_name},
-               {"kern_filtered_protocol", stats.kern_filtered_protocol},
                {"capture_unknown", stats.capture_unknown != 0},
                {"filters", bounded_string(stats.filters)},
                {"user_enqueue_count", stats.user_enqueue_count},

@@ -161,14 +161,13 @@ struct ebpf_msg_stats {
   uint64_t kern_filtered_port;
   uint64_t kern_filtered_pid;
   uint64_t kern_filtered_name;
-  uint64_t kern_filtered_protocol; /* recognised as one that is switched off */
-  uint32_t capture_unknown;        /* what is none of the protocols is delivered, too */
-  uint32_t protocols;              /* those recognised: bit ebpf_protocol_index() */
-  char filters[256];               /* the filters in words, cut off with "..."; "": none */
-  uint64_t ring_bytes;             /* of the data memory */
-  uint32_t ring_pages;             /* EBPF_PAGES_*: what it lies on */
-  uint32_t ring_prefault;          /* 1: all of it was there from the start */
-  uint32_t ring_numa_node;         /* that it is bound to, or EBPF_NUMA_ANY */
+  uint32_t capture_unknown; /* what is none of the protocols is delivered, too */
+  uint32_t protocols;       /* those recognised: bit ebpf_protocol_index() */
+  char filters[256];        /* the filters in words, cut off with "..."; "": none */
+  uint64_t ring_bytes;      /* of the data memory */
+  uint32_t ring_pages;      /* EBPF_PAGES_*: what it lies on */
+  uint32_t ring_prefault;   /* 1: all of it was there from the start */
+  uint32_t ring_numa_node;  /* that it is bound to, or EBPF_NUMA_ANY */
   uint32_t reserved;
   struct ebpf_lane_stats lanes[EBPF_LANES_MAX];
 };
