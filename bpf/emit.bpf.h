@@ -74,7 +74,7 @@ EBPF_INLINE void emit(void* ctx, struct scratch* scratch, const struct tracer_co
   data->direction = call->direction;
   data->syscall_len = call->moved;
   data->cap_len = call->captured;
-  data->cap_seq = take_cap_seq(entry);
+  data->cap_seq = take_cap_seq(entry, call->sk);
   /* Padding and cap_data stay zero: nothing ever writes there. */
   send_event(ctx, scratch, config);
 }

@@ -20,16 +20,28 @@ EBPF_INLINE uint64_t take_id(uint64_t* next, const struct tracer_config* config)
 }
 
 /*
- * Number of the next record of the socket. On the floor, two CPUs that use one socket at
- * the same instant can read the same number: it has an atomic add, but not one that tells
- * what was there before.
+ * Number of the next record of the socket. The floor has an atomic add, but none that tells
+ * what was there before. So the CPU that manages to insert the socket into a map takes the
+ * number, and removes it again; that takes a fraction of a microsecond, and the others try
+ * as often as that may need. Who never got through takes a number all the same, which
+ * another CPU may have taken.
  */
-EBPF_INLINE uint64_t take_cap_seq(struct socket_entry* entry) {
+EBPF_INLINE uint64_t take_cap_seq(struct socket_entry* entry, uint64_t sk) {
 #ifdef EBPF_ATOMIC_FETCH
   return __sync_fetch_and_add(&entry->cap_seq, 1);
 #else
+  uint32_t value = 0;
+  uint64_t is_locked = 0;
+#pragma unroll
+  for (int i = 0; i < CAP_SEQ_TRIES; i++) {
+    if (bpf_map_update_elem(&cap_seq_lock_map, &sk, &value, BPF_NOEXIST) == 0) {
+      is_locked = 1;
+      break;
+    }
+  }
   uint64_t seq = *(volatile uint64_t*)&entry->cap_seq;
   __sync_fetch_and_add(&entry->cap_seq, 1);
+  if (is_locked) bpf_map_delete_elem(&cap_seq_lock_map, &sk);
   return seq;
 #endif
 }

@@ -155,6 +155,25 @@ struct {
   __type(value, struct trace_entry);
 } trace_map SEC(".maps");
 
+#ifndef EBPF_ATOMIC_FETCH
+/* Sockets of which a CPU is just taking the next number. */
+#define CAP_SEQ_TRIES 16
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1024);
+  __type(key, uint64_t);
+  __type(value, uint32_t);
+} cap_seq_lock_map SEC(".maps");
+#endif
+
+/* One question of user space: does any process still hold this sock? */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, uint32_t);
+  __type(value, struct liveness_query);
+} liveness_map SEC(".maps");
+
 /* Tracepoint back end: arguments of the system call that a thread is in. */
 struct call_args {
   uint64_t nr;

@@ -24,6 +24,16 @@ struct socket_entry {
 };
 EBPF_STATIC_ASSERT(sizeof(struct socket_entry) == 96, "socket_entry");
 
+/*
+ * User space asks whether a sock has ended, by a query and a traced system call of its own,
+ * which the programs answer instead of capturing it. The memory of a sock that was freed keeps
+ * its type, and the flag, until it becomes another one.
+ */
+struct liveness_query {
+  uint64_t sk; /* 0: none; the answer sets it to 0 */
+  uint64_t is_dead;
+};
+
 /* Trace map: key is tgid << 32 | tid. */
 struct trace_entry {
   uint64_t trace_id;

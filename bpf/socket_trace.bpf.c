@@ -15,8 +15,8 @@
  *   tracepoint  syscalls/sys_enter_* keeps the arguments until sys_exit_* (Linux 4.14).
  *
  * close() needs no hook. A TCP socket says itself when it has ended, which dup and fork
- * cannot confuse; a UDP socket's entry is replaced when its address is used again, which
- * the inode's number tells. What remains is swept by user space.
+ * cannot confuse. Of the others (UDP, or reset before) user space asks; an address that is
+ * used again before that is told by the inode's number.
  *
  * Everything returns 0, always: the traced process must not notice.
  */
@@ -48,6 +48,17 @@ EBPF_INLINE const struct tracer_config* active_config(void) {
   if (!config || !config->enabled) return 0;
   if (bpf_get_current_pid_tgid() >> 32 == config->producer_tgid) return 0;
   return config;
+}
+
+/* At the end of a call that is not captured: it may be the producer's, which asks. */
+EBPF_INLINE void answer_query(void) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  if (!config || bpf_get_current_pid_tgid() >> 32 != config->producer_tgid) return;
+  struct liveness_query* query = LOOKUP_FIRST(liveness_map);
+  const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
+  if (!query || !at || !query->sk) return;
+  query->is_dead = READ_KERNEL(uint64_t, query->sk, at->sock_flags) & FLAG_BIT_DEAD;
+  query->sk = 0;
 }
 
 /* Bytes of the messages that a sendmmsg or recvmmsg over TCP moved, all together. */
@@ -208,7 +219,10 @@ int raw_exit(struct bpf_raw_tracepoint_args* ctx) {
   }
   if (!is_traced_call(regs.orig_ax)) return 0;
   const struct tracer_config* config = active_config();
-  if (!config) return 0;
+  if (!config) {
+    answer_query();
+    return 0;
+  }
   uint64_t args[6] = {regs.di, regs.si, regs.dx, regs.r10, regs.r8, regs.r9};
   begin_call(ctx, regs.orig_ax, args, ret, 0, config);
   return 0;
@@ -326,7 +340,10 @@ int tp_enter6(struct enter_ctx* ctx) {
 SEC("tracepoint")
 int tp_exit(struct exit_ctx* ctx) {
   const struct tracer_config* config = active_config();
-  if (!config) return 0;
+  if (!config) {
+    answer_query();
+    return 0;
+  }
   uint64_t thread = bpf_get_current_pid_tgid();
   struct call_args* kept = bpf_map_lookup_elem(&call_args_map, &thread);
   if (!kept) return 0;

@@ -3,7 +3,9 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -15,6 +17,7 @@ namespace {
 constexpr uint64_t kSecondNs = 1'000'000'000;
 constexpr uint64_t kIdleLongNs = 60 * kSecondNs;
 constexpr uint64_t kIdleShortNs = 10 * kSecondNs;
+constexpr uint64_t kMaybeDeadNs = kSecondNs;
 
 uint64_t monotonic_ns() {
   timespec now = {};
@@ -59,6 +62,43 @@ uint32_t SocketSweep::run(uint64_t used, uint32_t target, uint32_t budget) {
     // End of a walk: the next one is stricter if it was not enough.
     if (!has_cursor_)
       idle_ns_ = idle_ns_ == kIdleLongNs && used > target ? kIdleShortNs : kIdleLongNs;
+  }
+  removed_ += removed;
+  return removed;
+}
+
+DeadSocketSweep::DeadSocketSweep(int socket_map_fd, int liveness_map_fd)
+    : fd_(socket_map_fd),
+      liveness_fd_(liveness_map_fd),
+      null_(open("/dev/null", O_WRONLY | O_CLOEXEC)) {}
+
+bool DeadSocketSweep::is_dead(uint64_t sk) {
+  const uint32_t key = 0;
+  liveness_query query = {sk, 0};
+  if (bpf_map_update_elem(liveness_fd_, &key, &query, BPF_ANY) != 0) return false;
+  const char byte = 0;
+  if (write(null_.get(), &byte, 1) != 1) return false;
+  if (bpf_map_lookup_elem(liveness_fd_, &key, &query) != 0) return false;
+  return query.sk == 0 && query.is_dead != 0;
+}
+
+uint32_t DeadSocketSweep::run(uint32_t budget) {
+  const uint64_t now = monotonic_ns();
+  uint32_t removed = 0;
+  for (uint32_t looked = 0; looked < budget; looked++) {
+    if (!has_cursor_ && bpf_map_get_next_key(fd_, nullptr, &cursor_) != 0) break;
+    const uint64_t key = cursor_;
+    has_cursor_ = bpf_map_get_next_key(fd_, &key, &cursor_) == 0;
+    socket_entry entry;
+    socket_entry again;
+    // Looked at again before it goes: its address may have become another socket's.
+    if (bpf_map_lookup_elem(fd_, &key, &entry) == 0 && now > entry.last_use_ns &&
+        now - entry.last_use_ns > kMaybeDeadNs && is_dead(key) &&
+        bpf_map_lookup_elem(fd_, &key, &again) == 0 && again.inode == entry.inode &&
+        bpf_map_delete_elem(fd_, &key) == 0) {
+      removed++;
+    }
+    if (!has_cursor_) break;
   }
   removed_ += removed;
   return removed;

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "bpf/socket_state.h"
+#include "libebpf/detail/unique_fd.h"
 #include "producer/kernel_tracer.h"
 
 namespace ebpf {
@@ -30,6 +32,29 @@ class SocketSweep {
   bool has_cursor_ = false;
   uint64_t cursor_ = 0;  // the next key to look at
   uint64_t idle_ns_;     // what counts as idle, on this walk through the map
+  uint64_t removed_ = 0;
+};
+
+// Removes the entries of sockets that have ended without saying so: UDP ones, and TCP ones that
+// were reset before they were closed. The programs look; see struct liveness_query.
+class DeadSocketSweep {
+ public:
+  DeadSocketSweep(int socket_map_fd, int liveness_map_fd);
+
+  // Looks at `budget` entries, goes on where the last call stopped. Returns how many were
+  // removed. To be called while the programs are attached.
+  uint32_t run(uint32_t budget);
+
+  uint64_t removed() const { return removed_; }  // since the start
+
+ private:
+  bool is_dead(uint64_t sk);
+
+  int fd_;
+  int liveness_fd_;
+  UniqueFd null_;  // writing there is the system call that is answered
+  bool has_cursor_ = false;
+  uint64_t cursor_ = 0;
   uint64_t removed_ = 0;
 };
 

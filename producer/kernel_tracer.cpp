@@ -80,6 +80,7 @@ class KernelTracer::Impl {
   KernelCounters counters() const;
   std::vector<uint64_t> lost_by_lane() const;
   uint32_t reclaim_sockets(uint32_t target, uint32_t budget);
+  uint32_t forget_dead_sockets(uint32_t budget);
 
   const TracerOptions options_;
   const LogSink log_;
@@ -97,6 +98,7 @@ class KernelTracer::Impl {
   BpfObject object_;
   BpfLinks links_;
   std::unique_ptr<SocketSweep> sweep_;
+  std::unique_ptr<DeadSocketSweep> dead_sweep_;
 };
 
 Result<> KernelTracer::Impl::open() {
@@ -126,6 +128,8 @@ Result<> KernelTracer::Impl::open() {
     }
   }
   sweep_ = std::make_unique<SocketSweep>(map_fd(object_, "socket_map"));
+  dead_sweep_ = std::make_unique<DeadSocketSweep>(map_fd(object_, "socket_map"),
+                                                  map_fd(object_, "liveness_map"));
   return open_perf_buffers();
 }
 
@@ -243,7 +247,7 @@ KernelCounters KernelTracer::Impl::counters() const {
   KernelCounters counters = {};
   const auto sums = sum_over_cpus(map_fd(object_, "counters_map"), 0, COUNTER_COUNT);
   std::copy(sums.begin(), sums.end(), counters.begin());
-  counters[COUNTER_SOCKET_DELETED] += sweep_->removed();
+  counters[COUNTER_SOCKET_DELETED] += sweep_->removed() + dead_sweep_->removed();
   return counters;
 }
 
@@ -260,6 +264,10 @@ uint32_t KernelTracer::Impl::reclaim_sockets(uint32_t target, uint32_t budget) {
   const uint64_t inserted = now[COUNTER_SOCKET_INSERTED];
   const uint64_t deleted = now[COUNTER_SOCKET_DELETED];
   return sweep_->run(inserted > deleted ? inserted - deleted : 0, target, budget);
+}
+
+uint32_t KernelTracer::Impl::forget_dead_sockets(uint32_t budget) {
+  return links_.empty() ? 0 : dead_sweep_->run(budget);
 }
 
 KernelTracer::KernelTracer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -282,6 +290,10 @@ std::vector<uint64_t> KernelTracer::lost_by_lane() const { return impl_->lost_by
 
 uint32_t KernelTracer::reclaim_sockets(uint32_t target, uint32_t budget) {
   return impl_->reclaim_sockets(target, budget);
+}
+
+uint32_t KernelTracer::forget_dead_sockets(uint32_t budget) {
+  return impl_->forget_dead_sockets(budget);
 }
 
 uint32_t KernelTracer::attach_kind() const { return impl_->attach_kind_; }

@@ -63,6 +63,10 @@ class KernelTracer {
   // at; continues where the last call stopped. Returns how many were removed.
   uint32_t reclaim_sockets(uint32_t target, uint32_t budget);
 
+  // Removes the entries of sockets that have ended without saying so, of up to
+  // `budget` entries. Returns how many were removed.
+  uint32_t forget_dead_sockets(uint32_t budget);
+
   uint32_t attach_kind() const;     // EBPF_ATTACH_*
   uint32_t offsets_source() const;  // EBPF_OFFSETS_*
   std::vector<ebpf_offset_entry> offsets() const;

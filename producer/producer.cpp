@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kTickMs = 100;
 constexpr uint32_t kReclaimBudget = 20'000;  // entries looked at per tick
+constexpr uint32_t kDeadBudget = 200;
 
 }  // namespace
 
@@ -167,6 +168,7 @@ void Producer::reclaim_sockets() {
   // A threshold at or above the map's size would never be reached.
   const uint32_t size = options_.tracer.max_socket_entries;
   const uint32_t threshold = std::min(options_.socket_map_max_reclaim, size - size / 64);
+  tracer_->forget_dead_sockets(kDeadBudget);
   if (used <= threshold) return;
   // Down to nine tenths of the threshold, so that it does not begin again at once.
   tracer_->reclaim_sockets(threshold / 10 * 9, kReclaimBudget);

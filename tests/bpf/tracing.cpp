@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <iterator>
 
 namespace ebpf::test {
 namespace {
@@ -112,6 +113,28 @@ std::vector<Event> Tracing::take(pid_t pid) {
 std::vector<Event> Tracing::trace(const std::function<int()>& body) {
   const pid_t pid = run(body);
   return take(pid);
+}
+
+std::vector<Event> stream(Tracing& tracing, const std::function<int()>& body, uint64_t* lost) {
+  std::vector<Event> events;
+  const auto drain = [&] {
+    std::vector<Event> some = tracing.take(0);
+    std::move(some.begin(), some.end(), std::back_inserter(events));
+  };
+  KernelTracer& tracer = tracing.tracer();
+  EXPECT_TRUE(tracer.start());
+  const pid_t pid = fork();
+  if (pid == 0) _exit(body());
+  int status = 0;
+  for (pid_t ended = 0; ended == 0; ended = waitpid(pid, &status, WNOHANG)) {
+    drain();
+    usleep(1000);
+  }
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "child: status " << status;
+  EXPECT_TRUE(tracer.stop());
+  drain();
+  *lost = tracer.counters()[COUNTER_LOST];
+  return events;
 }
 
 std::vector<Event> of_direction(const std::vector<Event>& events, uint8_t direction) {

@@ -56,6 +56,10 @@ class Tracing {
   std::unique_ptr<KernelTracer> tracer_;
 };
 
+// Like trace(), but for the records of all processes, drained while the child runs: for more
+// of them than the perf buffers hold. `lost` tells how many were lost all the same.
+std::vector<Event> stream(Tracing& tracing, const std::function<int()>& body, uint64_t* lost);
+
 // Opens tracing or skips the test with the reason; under CI a refusal is a failure.
 #define EBPF_OPEN_TRACING(tracing, options)                                \
   std::string why_not_##tracing;                                           \
