@@ -396,7 +396,11 @@ TEST_F(Attached, IsWokenThroughItsDescriptor) {
   for (size_t round = 1; round <= 50; ++round) {
     ASSERT_EQ(ebpf_consumer_poll(consumer.handle, 0), 0);
     pollfd wait{fd, POLLIN, 0};
-    ASSERT_EQ(::poll(&wait, 1, 0), 0);  // at rest
+    // At rest, once the doorbell for what was read without it has come and gone.
+    for (int late = 0; ::poll(&wait, 1, 0) != 0; ++late) {
+      ASSERT_LT(late, 2);
+      ASSERT_EQ(ebpf_consumer_poll(consumer.handle, 0), 0);
+    }
     producer.write_later(3, round % 10 == 0 ? 5000 : 0);
     ASSERT_EQ(::poll(&wait, 1, 2000), 1);
     while (ebpf_consumer_poll(consumer.handle, 0) > 0) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "libebpf/tracer.h"
 #include "producer/producer.h"
 #include "tests/unit/consumer_client.h"
 
@@ -102,6 +103,46 @@ class Agent {
   std::thread thread_;
 };
 
+// An agent written for the original API, beside the others.
+std::atomic<uint64_t> called_back;
+
+void start_original_api(const std::string& socket) {
+  ASSERT_EQ(setenv("EBPF_SOCKET", socket.c_str(), 1), 0);
+  ASSERT_EQ(bpf_tracer_init(nullptr, false), 0);
+  ASSERT_EQ(
+      running_socket_tracer([](SK_BPF_DATA*) { ++called_back; }, 1, 128, 1024, 4096, 4096, 4000),
+      0);
+  ASSERT_EQ(tracer_start(), 0);
+}
+
+SK_TRACE_STATS original_api_done() {
+  const uint64_t end = now_us() + 20'000'000;
+  for (;;) {
+    const SK_TRACE_STATS stats = socket_tracer_stats();
+    if (stats.user_dequeue_count + stats.user_enqueue_lost >= kRecords) return stats;
+    if (now_us() > end) return stats;
+    usleep(10'000);
+  }
+}
+
+void expect_same(const SK_TRACE_STATS& stats, const Json& json) {
+  EXPECT_EQ(stats.user_dequeue_count, called_back.load());
+  EXPECT_EQ(stats.user_enqueue_count, kRecords);
+  EXPECT_EQ(stats.user_dequeue_count + stats.user_enqueue_lost, kRecords);
+  EXPECT_EQ(stats.worker_num, 1);
+  EXPECT_EQ(stats.tracer_state, TRACER_RUNNING);
+  EXPECT_EQ(stats.perf_pages_count, json["perf_pages_count"]);
+  EXPECT_EQ(stats.kern_lost, json["kern_lost"]);
+  EXPECT_EQ(stats.kern_socket_map_max, json["kern_socket_map_max"]);
+  EXPECT_EQ(stats.kern_socket_map_used, json["kern_socket_map_used"]);
+  EXPECT_EQ(stats.kern_trace_map_max, json["kern_trace_map_max"]);
+  EXPECT_EQ(stats.kern_trace_map_used, json["kern_trace_map_used"]);
+  EXPECT_EQ(stats.socket_map_max_reclaim, json["socket_map_max_reclaim"]);
+  EXPECT_EQ(stats.queue_capacity, json["lanes"][0]["capacity"]);
+  EXPECT_EQ(stats.queue_burst_count, json["queue_burst_count"]);
+  EXPECT_EQ(stats.mem_alloc_fail_count, json["mem_alloc_fail_count"]);
+}
+
 TEST(Figures, OfProducerConsumersAndEbpfctlAgree) {
   TempFolder folder;
   const LogSink log = [](LogLevel, const std::string&) {};
@@ -114,7 +155,7 @@ TEST(Figures, OfProducerConsumersAndEbpfctlAgree) {
   options.ring.ring_records = 1024;
   options.replay.path = file;
   options.replay.speed = 0;
-  options.replay.wait_consumers = 3;
+  options.replay.wait_consumers = 4;
   options.replay.linger_s = 60;
   StartError why{};
   auto producer = Producer::create(options, log, &why);
@@ -122,6 +163,7 @@ TEST(Figures, OfProducerConsumersAndEbpfctlAgree) {
   const UniqueFd stop(eventfd(0, EFD_CLOEXEC));
   std::thread control([&] { producer->run(stop.get()); });
 
+  ASSERT_NO_FATAL_FAILURE(start_original_api(options.socket_path));
   ebpf_filter requests = EBPF_FILTER_INIT;
   requests.msg_types = EBPF_FILTER_REQUEST;
   Agent normal(options.socket_path, nullptr, 0);
@@ -146,7 +188,8 @@ TEST(Figures, OfProducerConsumersAndEbpfctlAgree) {
   EXPECT_GT(slow.stats().lost, 0u);
   EXPECT_GT(slow.stats().unread, 0u);
 
-  // The producer with them.
+  // The producer with them, and the original API with the producer.
+  const SK_TRACE_STATS original = original_api_done();
   const Json json = ask_ebpfctl(options.socket_path);
   ASSERT_TRUE(json.is_object());
   const auto n = [&json](const char* name) { return json[name].get<uint64_t>(); };
@@ -155,9 +198,11 @@ TEST(Figures, OfProducerConsumersAndEbpfctlAgree) {
   EXPECT_EQ(n("user_dequeue_count"), kRecords) << "the normal one has passed them all";
   EXPECT_EQ(n("user_enqueue_lost"), 0u);
   EXPECT_EQ(n("events_lost"), 0u);
-  EXPECT_EQ(n("consumer_count"), 3u);
+  EXPECT_EQ(n("consumer_count"), 4u);
   EXPECT_EQ(n("undelivered"), 0u);
   EXPECT_EQ(n("epoch"), normal.stats().epoch);
+  expect_same(original, json);
+  EXPECT_EQ(tracer_stop(), 0);
   uint64_t by_lane = 0;
   for (const Json& lane : json["lanes"]) {
     by_lane += lane["enqueued"].get<uint64_t>();

@@ -5,7 +5,7 @@ ebpf_add_gtest(producer_test
   LABELS unit)
 find_package(nlohmann_json REQUIRED)
 ebpf_add_gtest(figures_agree_test
-  SOURCES figures_agree_test.cpp
+  SOURCES figures_agree_test.cpp $<TARGET_OBJECTS:ebpf_tracer_objects>
   LIBS ebpf_producer ebpf_consumer nlohmann_json::nlohmann_json
   LABELS unit)
 target_compile_definitions(figures_agree_test PRIVATE EBPFCTL_PATH="$<TARGET_FILE:ebpfctl>")
