@@ -19,7 +19,7 @@ void mount_tracefs() {
   constexpr const char* kPlace = "/sys/kernel/tracing";
   if (access("/sys/kernel/tracing/events", F_OK) == 0) return;
   if (unshare(CLONE_NEWNS) != 0) return;
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return;
+  if (mount(nullptr, "/sys", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return;
   if (mount("tracefs", kPlace, "tracefs", 0, nullptr) != 0) return;
 }
 

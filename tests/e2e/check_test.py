@@ -47,9 +47,10 @@ def missing_capabilities_are_named(_bench):
 
 
 def without_tracefs_it_is_degraded(_bench):
-    hide = ("mount -t tmpfs none /sys/kernel/tracing && "
+    hide = ("mount --make-rprivate /sys && mount -t tmpfs none /sys/kernel/tracing && "
             "mount -t tmpfs none /sys/kernel/debug && exec \"$@\"")
-    code, findings = look([foreign("unshare"), "-m", "sh", "-c", hide, "sh"])
+    code, findings = look([foreign("unshare"), "-m", "--propagation", "unchanged",
+                           "sh", "-c", hide, "sh"])
     check_equal(findings["Tracepoints"]["verdict"], "degraded", "verdict of the tracepoints")
     check("mount -t tracefs" in findings["Tracepoints"]["text"], "it does not say what to do")
     check_equal(code, DEGRADED, "exit code")

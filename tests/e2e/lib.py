@@ -94,7 +94,7 @@ def mount_tracefs():
         return
     if _libc.unshare(CLONE_NEWNS) != 0:
         return  # what needs tracefs then says so
-    _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
+    _libc.mount(None, b"/sys", None, MS_REC | MS_PRIVATE, None)
     _libc.mount(b"tracefs", TRACEFS.encode(), b"tracefs", 0, None)
 
 

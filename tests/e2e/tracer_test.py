@@ -4,6 +4,7 @@ without privilege to a producer that runs."""
 
 import os
 import pwd
+import shutil
 import subprocess
 import time
 
@@ -87,6 +88,8 @@ class OriginalAgent(lib.Process):
 def agent(bench, *arguments, name="agent", program="tracer_agent", user=None):
     path = os.path.join(TESTS, program)
     check(os.access(path, os.X_OK), f"{path} is not built")
+    if user:  # who may not look into where we were built
+        path = shutil.copy(path, bench.path(name))
     return OriginalAgent(bench, path, *arguments, name=name, user=user)
 
 

@@ -128,11 +128,12 @@ def boot(kernel, initramfs, timeout, append, show):
 
 def run_on_host(programs, ways, producer_args, timeout):
     """The lines of trace.sh on this machine's own kernel; what it mounts is seen by it alone."""
-    script = ("mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null; "
+    script = ("mount --make-rprivate /sys; mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null; "
               'exec busybox sh "$0" "$@"')
     environment = dict(os.environ, PATH=f"{os.path.abspath(programs)}:{os.environ['PATH']}",
                        EBPF_PRODUCER_ARGS=producer_args)
-    process = subprocess.Popen(["unshare", "--mount", "busybox", "sh", "-c", script,
+    process = subprocess.Popen(["unshare", "--mount", "--propagation", "unchanged",
+                                "busybox", "sh", "-c", script,
                                 os.path.join(HERE, "trace.sh"), *ways], env=environment,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT)
