@@ -71,7 +71,7 @@ soak: ## Everything that can go wrong in random order, every account checked; MI
 	@scripts/build.sh --tests
 	@tests/fault/run.sh build soak $(or $(MINUTES),10)
 
-model: ## Explore the ring's protocol under the model checker, in depth (hours)
+model: ## Explore the ring's protocol under the model checker, in depth (about half an hour)
 	@scripts/deps.sh build test
 	@scripts/build.sh --tests
 	@cmake --build build --target model
