@@ -146,6 +146,13 @@ def count(table, protocol, role, direction):
     table[key] = table.get(key, 0) + 1
 
 
+def is_of(flow, record):
+    """Whether a record has a flow's protocol and address family: its port numbers alone
+    can be those of another one, too."""
+    return (record["protocol"], record["addr_len"]) == \
+        (flow["protocol"], LOOPBACK[flow["family"]][1])
+
+
 def sockets(report, own, client):
     """Each socket of one side: (its name, its records, what must be there, fixed fields)."""
     shared = {}
@@ -164,14 +171,14 @@ def sockets(report, own, client):
             # All flows of a family meet one socket, which is not connected: the peer is the
             # one that each call names.
             entry = shared.setdefault(flow["family"], (f"DNS over {flow['family']}, server",
-                                                       fixed, []))
-            entry[2].extend(expected)
+                                                       flow, fixed, []))
+            entry[3].extend(expected)
             continue
-        mine = [record for record in own if record["protocol"] == flow["protocol"] and
+        mine = [record for record in own if is_of(flow, record) and
                 (record["lport"], record["rport"]) == (fixed["lport"], expected[0].remote_port)]
         yield name, mine, expected, fixed
-    for name, fixed, expected in shared.values():
-        mine = [record for record in own if record["protocol"] == fixed["protocol"] and
+    for name, flow, fixed, expected in shared.values():
+        mine = [record for record in own if is_of(flow, record) and
                 record["lport"] == fixed["lport"]]
         yield name, mine, expected, fixed
 
@@ -184,9 +191,9 @@ def tcp_ends_agree(report, records):
             continue
         ports = (flow["client_port"], flow["server_port"])
 
-        def numbers(direction, local, remote):
+        def numbers(direction, local, remote, flow=flow):
             return [record["tcp_seq"] for record in records
-                    if record["direction"] == direction and record["protocol"] == 6 and
+                    if record["direction"] == direction and is_of(flow, record) and
                     (record["lport"], record["rport"]) == (local, remote)]
         for one, other in (ports, ports[::-1]):
             sent, received = numbers("send", one, other), numbers("recv", other, one)

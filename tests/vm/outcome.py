@@ -6,7 +6,7 @@ import gzip
 import json
 import re
 
-from smoke_check import check_smoke
+from smoke_check import LOOPBACK, check_smoke
 
 RAW_SINCE = (4, 17)  # raw tracepoints
 PROBLEMS_SHOWN = 20
@@ -136,10 +136,11 @@ class Outcome:
 def normalised(report, records):
     """The records of both sides, in order, with what differs from run to run replaced by what
     does not: ports by roles, ids by their order, sequence numbers by distances."""
-    ports = {}
+    ports = {}  # one number can be several ports: by address family and protocol
     for number, flow in enumerate(report["flows"]):
-        ports[flow["client_port"]] = f"client of flow {number}"
-        ports.setdefault(flow["server_port"], f"server of {flow['family']} {flow['protocol']}")
+        kind = (LOOPBACK[flow["family"]][1], flow["protocol"])
+        ports[*kind, flow["client_port"]] = f"client of flow {number}"
+        ports[*kind, flow["server_port"]] = f"server of {flow['family']} {flow['protocol']}"
     result = []
     for role in ("client", "server"):
         sockets, traces, starts = {}, {0: 0}, {}
@@ -148,7 +149,8 @@ def normalised(report, records):
                 continue
             stream = (record["socket_id"], record["direction"])
             row = {name: value for name, value in record.items() if name not in VARIABLE}
-            row["ports"] = [ports.get(record["lport"]), ports.get(record["rport"])]
+            kind = (record["addr_len"], record["protocol"])
+            row["ports"] = [ports.get((*kind, record[end])) for end in ("lport", "rport")]
             row["socket"] = sockets.setdefault(record["socket_id"], len(sockets))
             row["trace"] = traces.setdefault(record["syscall_trace_id_call"], len(traces))
             row["position"] = (record["tcp_seq"] -

@@ -154,22 +154,30 @@ int open_socket(int family, int type) {
   return fd;
 }
 
+void bind_to(int fd, const Address& address) {
+  if (bind(fd, address.get(), address.length) != 0) {
+    die("bind to port " + std::to_string(address.port()));
+  }
+}
+
 int listen_on(const Address& address, int type) {
   const int fd = open_socket(address.family(), type);
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (bind(fd, address.get(), address.length) != 0) {
-    die("bind to port " + std::to_string(address.port()));
-  }
+  bind_to(fd, address);
   if (type == SOCK_STREAM && listen(fd, 64) != 0) die("listen");
   return fd;
 }
 
-int connect_to(const Address& address, int type) {
-  const int fd = open_socket(address.family(), type);
+void connect_socket(int fd, const Address& address) {
   if (connect(fd, address.get(), address.length) != 0) {
     die("connect to port " + std::to_string(address.port()));
   }
+}
+
+int connect_to(const Address& address, int type) {
+  const int fd = open_socket(address.family(), type);
+  connect_socket(fd, address);
   return fd;
 }
 

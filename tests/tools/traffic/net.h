@@ -41,6 +41,8 @@ Address loopback(int family, uint16_t port);
 int open_socket(int family, int type);  // with time-outs of a few seconds
 int listen_on(const Address& address, int type);
 int connect_to(const Address& address, int type);
+void bind_to(int fd, const Address& address);
+void connect_socket(int fd, const Address& address);
 int accept_from(int listener);
 Address local_address(int fd);
 bool ipv6_works();

@@ -158,12 +158,26 @@ std::string flow_json(const Flow& flow, const FlowReport& report, uint16_t clien
          report.request_bytes + "],\"response_bytes\":[" + report.response_bytes + "]}";
 }
 
+// The clients' sockets, all bound before the first one is used: so no two flows of a protocol
+// have the same port, also not one after the other.
+std::vector<int> bind_clients(const std::vector<Flow>& flows) {
+  std::vector<int> fds;
+  for (const Flow& flow : flows) {
+    fds.push_back(open_socket(flow.family, flow.dns ? SOCK_DGRAM : SOCK_STREAM));
+    bind_to(fds.back(), loopback(flow.family, 0));
+  }
+  return fds;
+}
+
 std::string run_client(const Servers& servers, const std::vector<Flow>& flows, unsigned exchanges) {
   std::string json;
-  for (const Flow& flow : flows) {
+  const std::vector<int> fds = bind_clients(flows);
+  for (size_t i = 0; i < flows.size(); i++) {
+    const Flow& flow = flows[i];
+    const int fd = fds[i];
     const int server_fd = (flow.dns ? servers.udp : servers.tcp).at(flow.family);
     const Address server = local_address(server_fd);
-    const int fd = connect_to(server, flow.dns ? SOCK_DGRAM : SOCK_STREAM);
+    connect_socket(fd, server);
     const FlowReport report =
         flow.dns ? ask_dns(fd, flow, exchanges) : ask_http(fd, flow, exchanges);
     json += json.empty() ? "" : ",";
