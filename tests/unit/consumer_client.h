@@ -47,16 +47,16 @@ class TestConsumer {
   int open() { return ebpf_consumer_open(&handle, &options_); }
   ebpf_consumer_options& options() { return options_; }
 
-  // Polls until so many records came in all, or five seconds are over.
+  // Polls until so many records came in all.
   void poll_until(size_t records, int timeout_ms = 100) {
-    const uint64_t end = now_us() + 5000000;
+    const uint64_t end = now_us() + kPatienceUs;
     while (seqs.size() < records && now_us() < end) {
       ASSERT_GE(ebpf_consumer_poll(handle, timeout_ms), 0) << ebpf_last_error();
     }
     ASSERT_EQ(seqs.size(), records);
   }
   void poll_until_gaps(size_t count) {
-    const uint64_t end = now_us() + 5000000;
+    const uint64_t end = now_us() + kPatienceUs;
     while (gaps.size() < count && now_us() < end) {
       ASSERT_GE(ebpf_consumer_poll(handle, 20), 0) << ebpf_last_error();
     }

@@ -167,7 +167,7 @@ TEST_F(Filtered, AnEventLoopReadsThroughWhatNobodyWants) {
   ASSERT_EQ(consumer.open(), 0) << ebpf_last_error();
   for (uint64_t round = 1; round <= 3; ++round) {
     producer.write(kRecords);
-    const uint64_t end = now_us() + 5000000;
+    const uint64_t end = now_us() + kPatienceUs;
     int turns = 0;
     while (stats_of(consumer.handle).unread > 0 && now_us() < end) {
       ASSERT_EQ(ebpf_consumer_poll(consumer.handle, 0), 0) << ebpf_last_error();

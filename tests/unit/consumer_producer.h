@@ -18,6 +18,9 @@
 
 namespace ebpf {
 
+// For what must happen, on a machine that has other things to do.
+constexpr uint64_t kPatienceUs = 20'000'000;
+
 inline uint64_t now_us() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());

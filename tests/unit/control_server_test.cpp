@@ -37,7 +37,7 @@ struct TempDir {
 };
 
 template <class Condition>
-bool eventually(Condition&& condition, milliseconds limit = milliseconds(3000)) {
+bool eventually(Condition&& condition, milliseconds limit = milliseconds(20000)) {
   const auto end = std::chrono::steady_clock::now() + limit;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
