@@ -1,22 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packet captures as connections: who said what, in the order in which it was captured.
 
-pcap (both byte orders, micro- and nanoseconds) and pcapng; Ethernet with and without VLAN
-tags, Linux cooked, raw IP and loopback frames; IPv4 and IPv6; TCP and UDP. A file that is cut
-off, or of another kind, is refused.
+TCP is put together: what was sent again is left out, what overtook is put back in its place,
+and a hole that the capture has is passed over when the other end confirms what is behind it.
 """
 
 import struct
 
-ETHERNET, NULL, RAW, RAW_BSD, LOOP, COOKED, RAW_IPV4, RAW_IPV6, COOKED2 = \
-    1, 0, 101, 12, 108, 113, 228, 229, 276
-VLAN_TYPES = (0x8100, 0x88A8, 0x9100)
-TCP, UDP = 6, 17
-SYN, ACK = 0x02, 0x10
+import capture_file
+import capture_packets
+from capture_file import Refused
+from capture_packets import TCP, UDP
+
+__all__ = ["Flow", "Refused", "TCP", "UDP", "flows_of"]
+
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+SEQ_MASK = 0xFFFFFFFF
+AHEAD_MAX = 4096  # segments of one way that wait for those before them
 
 
-class Refused(Exception):
-    """This is no capture that can be read; the text says why."""
+def _distance(seq, other):
+    """How far `seq` is behind `other`; negative where it is ahead."""
+    return (other - seq + 0x80000000 & SEQ_MASK) - 0x80000000
+
+
+class Way:
+    """One direction of a TCP connection."""
+
+    def __init__(self):
+        self.first = None  # of the sequence numbers, if the start was captured
+        self.next = None
+        self.ahead = {}
+
+    def start(self, seq):
+        if self.next is None:
+            self.first = self.next = seq
+
+    def add(self, seq, payload, flags):
+        """What goes on where the stream ends so far, in segments as they were sent."""
+        if self.next is None:
+            self.next = seq
+            if payload == b"\0" and not flags & PSH:
+                self.next = seq + 1 & SEQ_MASK  # keeps the connection alive, and is no data
+        if len(payload) > len(self.ahead.get(seq, b"")):
+            self.ahead[seq] = payload
+        yield from self._take()
+        if len(self.ahead) > AHEAD_MAX:
+            yield from self.skip()
+
+    def _take(self):
+        for seq in sorted(self.ahead, key=lambda seq: _distance(self.next, seq)):
+            known = _distance(seq, self.next)
+            if known < 0:
+                return
+            payload = self.ahead.pop(seq)[known:]
+            if payload:
+                self.next = self.next + len(payload) & SEQ_MASK
+                yield payload
+
+    def skip(self):
+        """What is there behind holes that will not be filled any more."""
+        while self.ahead:
+            self.next = min(self.ahead, key=lambda seq: _distance(self.next, seq))
+            yield from self._take()
+
+    def confirm(self, ack):
+        """The other end has everything up to there."""
+        while self.ahead and self.next is not None and _distance(self.next, ack) > 0:
+            nearest = min(self.ahead, key=lambda seq: _distance(self.next, seq))
+            if _distance(nearest, ack) <= 0:
+                return
+            self.next = nearest
+            yield from self._take()
 
 
 class Flow:
@@ -27,145 +82,108 @@ class Flow:
         self.client = client
         self.server = server
         self.messages = []
-        self.next_seq = {}
+        self.ways = {client: Way(), server: Way()}
+
+    def other(self, end):
+        return self.server if end == self.client else self.client
 
     def add(self, source, payload):
         self.messages.append((source == self.client, payload))
 
-
-def packets(data, name):
-    """Gives (link type, frame, length on the wire)."""
-    if data[:4] == b"\x0a\x0d\x0d\x0a":
-        yield from _packets_ng(data, name)
-        return
-    magics = {b"\xd4\xc3\xb2\xa1": "<", b"\x4d\x3c\xb2\xa1": "<",
-              b"\xa1\xb2\xc3\xd4": ">", b"\xa1\xb2\x3c\x4d": ">"}
-    order = magics.get(data[:4])
-    if not order:
-        raise Refused(f"{name}: starts with {data[:4].hex() or 'nothing'}, which no capture does")
-    if len(data) < 24:
-        raise Refused(f"{name}: {len(data)} bytes, the file header alone has 24")
-    link = struct.unpack_from(order + "I", data, 20)[0] & 0x0FFFFFFF
-    at = 24
-    while at < len(data):
-        if at + 16 > len(data):
-            raise Refused(f"{name}: cut off in a packet header at byte {at}")
-        captured, length = struct.unpack_from(order + "II", data, at + 8)
-        if at + 16 + captured > len(data):
-            raise Refused(f"{name}: cut off: the packet at byte {at} has {captured} bytes, "
-                          f"{len(data) - at - 16} are there")
-        yield link, data[at + 16:at + 16 + captured], length
-        at += 16 + captured
+    def end(self):
+        for source, way in self.ways.items():
+            for payload in way.skip():
+                self.add(source, payload)
 
 
-def _packets_ng(data, name):
-    at, order, links = 0, "<", []
-    while at < len(data):
-        if at + 12 > len(data):
-            raise Refused(f"{name}: cut off in a block header at byte {at}")
-        kind = struct.unpack_from(order + "I", data, at)[0]
-        if data[at:at + 4] == b"\x0a\x0d\x0d\x0a":
-            order = "<" if data[at + 8:at + 12] == b"\x4d\x3c\x2b\x1a" else ">"
-            links = []
-        size = struct.unpack_from(order + "I", data, at + 4)[0]
-        if size < 12 or size % 4 or at + size > len(data):
-            raise Refused(f"{name}: cut off: the block at byte {at} has {size} bytes, "
-                          f"{len(data) - at} are there")
-        if kind == 1:
-            links.append(struct.unpack_from(order + "H", data, at + 8)[0])
-        elif kind == 6 and size >= 32:
-            interface, _, _, captured, length = struct.unpack_from(order + "5I", data, at + 8)
-            if interface >= len(links) or captured > size - 32:
-                raise Refused(f"{name}: the packet block at byte {at} contradicts itself")
-            yield links[interface], data[at + 28:at + 28 + captured], length
-        elif kind == 3 and size >= 16 and links:
-            length = struct.unpack_from(order + "I", data, at + 8)[0]
-            yield links[0], data[at + 12:at + 12 + min(length, size - 16)], length
-        at += size
+class Connections:
+    """The connections of one file."""
 
+    def __init__(self):
+        self._open = {}
+        self.all = []
 
-def _ip_of(link, frame):
-    """The IP packet of a frame, or None."""
-    if link == ETHERNET:
-        kind, at = frame[12:14], 14
-        while len(kind) == 2 and int.from_bytes(kind, "big") in VLAN_TYPES:
-            kind, at = frame[at + 2:at + 4], at + 4
-    elif link == COOKED:
-        kind, at = frame[14:16], 16
-    elif link == COOKED2:
-        kind, at = frame[0:2], 20
-    elif link in (NULL, LOOP):
-        return frame[4:]
-    elif link in (RAW, RAW_BSD, RAW_IPV4, RAW_IPV6):
-        return frame
-    else:
-        raise Refused(f"link type {link} is none of Ethernet, cooked, raw and loopback")
-    return frame[at:] if int.from_bytes(kind, "big") in (0x0800, 0x86DD) else None
+    def flow(self, protocol, source, destination, flags=0, seq=0):
+        key = (protocol, *sorted((source, destination)))
+        flow = self._open.get(key)
+        if flow and flags & (SYN | ACK) == SYN and \
+                flow.ways[source].first not in (None, seq + 1 & SEQ_MASK):
+            flow = None  # the ports are used again
+        if flow and flags & (SYN | ACK) == SYN and flow.messages and \
+                flow.ways[source].first is None:
+            flow = None
+        if not flow:
+            from_client = source[1] >= destination[1]  # servers have the lower port, mostly
+            if flags & SYN:
+                from_client = not flags & ACK
+            ends = (source, destination) if from_client else (destination, source)
+            if key in self._open:
+                self._open[key].end()
+            flow = self._open[key] = Flow(protocol, *ends)
+            self.all.append(flow)
+        return flow
 
+    def add_udp(self, segment, source, destination):
+        size = min(segment.size, struct.unpack_from(">H", segment.data, 4)[0] or segment.size) - 8
+        payload = segment.data[8:8 + max(0, size)].ljust(max(0, size), b"\0")
+        if payload:
+            self.flow(UDP, source, destination).add(source, payload)
 
-def _transport_of(packet):
-    """(protocol, source, destination, segment, its length by the IP header), or None."""
-    if len(packet) >= 20 and packet[0] >> 4 == 4:
-        header = (packet[0] & 15) * 4
-        size = struct.unpack_from(">H", packet, 2)[0] or len(packet)  # 0: offloaded to the card
-        if struct.unpack_from(">H", packet, 6)[0] & 0x1FFF or header < 20:
-            return None  # a later fragment
-        return packet[9], packet[12:16], packet[16:20], packet[header:size], size - header
-    if len(packet) >= 40 and packet[0] >> 4 == 6:
-        kind, at = packet[6], 40
-        size = struct.unpack_from(">H", packet, 4)[0] or len(packet) - 40
-        while kind in (0, 43, 60) and at + 2 <= len(packet):
-            kind, at = packet[at], at + 8 + 8 * packet[at + 1]
-        return kind, packet[8:24], packet[24:40], packet[at:40 + size], 40 + size - at
-    return None
+    def add_tcp(self, segment, source, destination):
+        if len(segment.data) < 20:
+            return
+        seq, ack, head, flags = struct.unpack_from(">IIBB", segment.data, 4)
+        header = (head >> 4) * 4
+        if header < 20 or header > segment.size:
+            return
+        # What the capture cut off was there on the wire: zeros take its place.
+        payload = segment.data[header:].ljust(segment.size - header, b"\0")
+        flow = self.flow(TCP, source, destination, flags, seq)
+        way, back = flow.ways[source], flow.other(source)
+        if flags & SYN:
+            seq = seq + 1 & SEQ_MASK
+            way.start(seq)
+        if flags & ACK and payload:
+            for confirmed in flow.ways[back].confirm(ack):
+                flow.add(back, confirmed)
+        for part in way.add(seq, payload, flags) if payload and not flags & RST else ():
+            flow.add(source, part)
+
+    def end(self):
+        for flow in self._open.values():
+            flow.end()
+        return [flow for flow in self.all if flow.messages]
 
 
 def flows_of(path):
-    """The connections of a file that carry bytes, in the order of their first packets."""
-    with open(path, "rb") as file:
-        data = file.read()
-    open_flows, done = {}, []
-    for link, frame, _ in packets(data, path):
-        try:
-            packet = _ip_of(link, frame)
-        except Refused as reason:
-            raise Refused(f"{path}: {reason}") from None
-        found = _transport_of(packet) if packet else None
-        if not found or found[0] not in (TCP, UDP) or len(found[3]) < 8:
-            continue
-        protocol, source, destination, segment, size = found
-        ports = struct.unpack_from(">HH", segment, 0)
-        ends = (source, ports[0]), (destination, ports[1])
-        key = (protocol, *sorted(ends))
-        if protocol == TCP:
-            if len(segment) < 20:
+    """(the connections of a file that carry bytes, in the order of their first packets, what
+    there is to say of the file)."""
+    connections, fragments = Connections(), capture_packets.Fragments()
+    notes, packets = [], 0
+    try:
+        for packet in capture_file.packets(path):
+            packets += 1
+            try:
+                ip = capture_packets.ip_of(packet.link, packet.frame)
+            except capture_packets.UnknownLink as reason:
+                if f"{path}: {reason}" not in notes:
+                    notes.append(f"{path}: {reason}")
                 continue
-            header, flags = (segment[12] >> 4) * 4, segment[13]
-            seq = struct.unpack_from(">I", segment, 4)[0]
-            if flags & (SYN | ACK) == SYN and key in open_flows and open_flows[key].messages:
-                del open_flows[key]  # the ports are used again
-        else:
-            header, flags, seq = 8, 0, 0
-        if key not in open_flows:
-            is_answer = flags & (SYN | ACK) == (SYN | ACK)
-            from_client = ports[0] >= ports[1] if not flags & SYN else not is_answer
-            client, server = ends if from_client else (ends[1], ends[0])
-            open_flows[key] = Flow(protocol, client, server)
-            done.append(open_flows[key])
-        flow = open_flows[key]
-        # What the capture cut off was there on the wire: zeros take its place.
-        payload = segment[header:].ljust(max(0, size - header), b"\0")
-        if protocol == TCP:
-            if flags & SYN:
-                flow.next_seq[ends[0]] = (seq + 1) & 0xFFFFFFFF
+            segment = capture_packets.segment_of(ip, fragments)
+            if not segment or len(segment.data) < 8:
                 continue
-            known = (flow.next_seq.get(ends[0], seq) - seq) & 0xFFFFFFFF
-            if known < 0x80000000:
-                payload = payload[known:]
-                seq = (seq + known) & 0xFFFFFFFF
-            if not payload:
+            ports = struct.unpack_from(">HH", segment.data)
+            source, destination = (segment.source, ports[0]), (segment.destination, ports[1])
+            if source == destination:
                 continue
-            flow.next_seq[ends[0]] = (seq + len(payload)) & 0xFFFFFFFF
-        if payload:
-            flow.add(ends[0], payload)
-    return [flow for flow in done if flow.messages]
+            if segment.protocol == TCP:
+                connections.add_tcp(segment, source, destination)
+            else:
+                connections.add_udp(segment, source, destination)
+    except Refused as reason:
+        notes.append(str(reason))
+    flows = connections.end()
+    if not flows:
+        raise Refused(notes[0] if notes else f"{path}: no connection that carries bytes in "
+                                             f"{packets} packets")
+    return flows, notes
