@@ -185,7 +185,7 @@ Result<Output> check(const Options& options) {
 
 void add_check(CLI::App& app, const Options& options, Action& action) {
   app.add_subcommand("check", "will the tracer run here?")->fallthrough()->callback([&] {
-    action = [&] { return check(options); };
+    action = Action::repeatable([&] { return check(options); });
   });
 }
 

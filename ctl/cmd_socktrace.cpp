@@ -26,7 +26,7 @@ void add_socktrace(CLI::App& app, const Options& options, Action& action) {
   CLI::App* socktrace = app.add_subcommand("socktrace", "the kernel side");
   socktrace->require_subcommand(1)->fallthrough();
   socktrace->add_subcommand("show", "kernel, maps, offsets per CPU")->fallthrough()->callback([&] {
-    action = [&] { return show(options); };
+    action = Action::repeatable([&] { return show(options); });
   });
 }
 

@@ -32,7 +32,7 @@ void add_tracer(CLI::App& app, const Options& options, Action& action) {
   CLI::App* tracer = app.add_subcommand("tracer", "the tracer as a whole");
   tracer->require_subcommand(1)->fallthrough();
   tracer->add_subcommand("show", "state, queues, losses, protocols")->fallthrough()->callback([&] {
-    action = [&] { return show(options); };
+    action = Action::repeatable([&] { return show(options); });
   });
   tracer->add_subcommand("start", "go on tracing")->fallthrough()->callback([&] {
     action = [&] { return change_state(options, TRACER_RUNNING); };

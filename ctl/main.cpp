@@ -1,37 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // ebpfctl: shows and steers a running producer over its control socket.
-#include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 
-#include "ctl/command.h"
-#include "ctl/format.h"
+#include "ctl/command_line.h"
+#include "ctl/terminal.h"
 #include "libebpf/control.h"
+#include "libebpf/detail/escape.h"
 
 namespace {
 
 using namespace ebpf::ctl;
 
-constexpr const char* kUsage =
-    "Usage:\n"
-    "    ebpfctl [OPTIONS] OBJECT { COMMAND | help }\n"
-    "    ebpfctl [OPTIONS] check    will the tracer run here? needs no producer\n"
-    "Parameters:\n"
-    "    OBJECT  := { tracer socktrace }\n"
-    "    COMMAND := { show }, of tracer also { start stop }\n"
-    "Options, before or after OBJECT COMMAND:\n"
-    "    -o, --output text|json  what to print (default: text)\n"
-    "        --socket PATH       the producer's control socket\n"
-    "                            (default: $" EBPF_SOCKET_ENV ", else " EBPF_SOCKET_DEFAULT
-    ")\n"
-    "    -v, --verbose           more lines\n"
-    "    -h, --help\n"
-    "    -V, --version\n"
-    "    -C, --color\n"
-    "Exit codes:\n"
-    "    0 done   1 failed   2 bad option   3 producer not running\n"
-    "    4 no permission   5 producer speaks another version\n"
-    "    of check: 0 the tracer runs here   1 with limits   2 it does not\n";
+constexpr const char* kClearScreen = "\033[H\033[2J";
 
 std::string default_socket_path() {
   const char* path = std::getenv(EBPF_SOCKET_ENV);
@@ -48,66 +31,82 @@ int exit_code(const ebpf::Error& error) {
       return kExitNoPermission;
     case EPROTO:
       return kExitVersionMismatch;
-    case ENAMETOOLONG:
+    case kBadOption:
       return kExitBadOption;
     default:
       return kExitFailure;
   }
 }
 
-// Output that does not arrive (a full disk, a closed pipe) is a failure.
+int fail(const ebpf::Error& error) {
+  std::fprintf(stderr, "ebpfctl: %s\n", error.message.c_str());
+  return exit_code(error);
+}
+
+int bad_option(const std::string& why) {
+  return fail({kBadOption, why + " (ebpfctl --help tells the options)"});
+}
+
+// CLI11's words in one line. What it quotes of ours is escaped already; the rest may be anything.
+std::string one_line(const std::string& text) {
+  std::string out;
+  for (const char c : text) out += c == '\\' ? "\\" : ebpf::escape({&c, 1});
+  return out;
+}
+
 int print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) {
-    return kExitOk;
+  auto written = write_output(text);
+  return written ? kExitOk : fail(written.error());
+}
+
+int run_once(const Action& action, const char* before) {
+  auto output = action();
+  if (!output) return fail(output.error());
+  const int printed = print(before + output->text);
+  return printed == kExitOk ? output->exit_code : printed;
+}
+
+// Until something fails, or a signal ends the program.
+int run_repeatedly(const Action& action, double interval_s) {
+  const bool clear = output_is_terminal();
+  const auto interval = std::chrono::duration<double>(interval_s);
+  for (auto next = std::chrono::steady_clock::now();;) {
+    const int code = run_once(action, clear ? kClearScreen : "");
+    if (code != kExitOk) return code;
+    next += std::chrono::duration_cast<std::chrono::steady_clock::duration>(interval);
+    next = std::max(next, std::chrono::steady_clock::now());
+    std::this_thread::sleep_until(next);
   }
-  std::perror("ebpfctl: cannot write the output");
-  return kExitFailure;
 }
 
 int run(int argc, char** argv) {
+  if (auto ready = prepare_standard_streams(); !ready) return fail(ready.error());
   Options options{.socket_path = default_socket_path()};
   Action action;
-
-  CLI::App app{"ebpfctl"};
-  app.formatter_fn([](const CLI::App*, const std::string&, CLI::AppFormatMode) { return kUsage; });
-  app.add_option("-o,--output", options.output)->check(CLI::IsMember({"text", "json"}));
-  app.add_option("--socket", options.socket_path);
-  app.add_flag("-v,--verbose", options.verbose);
-  app.add_flag("-C,--color", options.color);
-  app.set_version_flag("-V,--version", "ebpfctl " LIBEBPF_VERSION);
-  app.require_subcommand(1);
-  add_tracer(app, options, action);
-  add_socktrace(app, options, action);
-  add_check(app, options, action);
-  for (CLI::App* object : app.get_subcommands({})) {
-    if (object->get_subcommands({}).empty()) continue;
-    object->add_subcommand("help")->callback(
-        [&] { action = []() -> ebpf::Result<Output> { return Output(kUsage); }; });
-  }
+  CLI::App app{"shows and steers a running ebpf-producer"};
+  add_command_line(app, options, action);
 
   if (argc < 2) {
-    std::fputs(kUsage, stderr);
+    std::fputs(help_text(app).c_str(), stderr);
     return kExitBadOption;
   }
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (std::string why = find_unknown_word(app, words); !why.empty()) return bad_option(why);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForVersion& version) {
     return print(std::string(version.what()) + "\n");
   } catch (const CLI::Success&) {
-    return print(kUsage);
+    return print(app.help());
+  } catch (const CLI::ArgumentMismatch& error) {
+    return bad_option(one_line(error.what()) + ": give it once, with a value");
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "ebpfctl: %s (ebpfctl --help tells the options)\n",
-                 ebpf::escape(error.what()).c_str());
-    return kExitBadOption;
+    return bad_option(one_line(error.what()));
   }
-
-  auto output = action();
-  if (output) {
-    const int printed = print(output->text);
-    return printed == kExitOk ? output->exit_code : printed;
-  }
-  std::fprintf(stderr, "ebpfctl: %s\n", output.error().message.c_str());
-  return exit_code(output.error());
+  options.color = wants_color(options.color_when);
+  if (options.watch_s <= 0) return run_once(action, "");
+  if (!action.is_repeatable()) return bad_option("--watch does not go with this command");
+  return run_repeatedly(action, options.watch_s);
 }
 
 }  // namespace

@@ -6,9 +6,10 @@ _ebpfctl() {
   done
   case $before in
     -o | --output) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$word"); return ;;
+    --watch) return ;;
     --socket) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
   esac
-  local words='-o --output --socket -v --verbose -h --help -V --version -C --color'
+  local words='-o --output --socket --watch -v --verbose -h --help -V --version -C --color'
   case $object in
     tracer) words+=' show start stop help' ;;
     socktrace) words+=' show help' ;;

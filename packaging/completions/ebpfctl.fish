@@ -2,6 +2,7 @@
 complete -c ebpfctl -f
 complete -c ebpfctl -s o -l output -x -a 'text json' -d 'What to print'
 complete -c ebpfctl -l socket -r -F -d 'Control socket of the producer'
+complete -c ebpfctl -l watch -x -d 'Show again every so many seconds'
 complete -c ebpfctl -s v -l verbose -d 'More lines'
 complete -c ebpfctl -s C -l color -d 'Colours'
 complete -c ebpfctl -s h -l help -d 'Help'

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +16,12 @@ namespace ebpf::ctl {
 namespace {
 
 using namespace ebpf::test;
+
+const std::string kPrintable = [] {
+  std::string bytes;
+  for (char c = 0x20; c < 0x7f; c++) bytes += c;
+  return bytes;
+}();
 
 struct Outcome {
   int exit_code;
@@ -95,6 +102,73 @@ TEST(Ebpfctl, BadOptionsExitWithTwo) {
   EXPECT_EQ(run("tracer show --socket " + std::string(200, 'a')).exit_code, kExitBadOption);
 }
 
+TEST(Ebpfctl, NamesTheNearestRightWord) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"tracr show", "no command 'tracr'; did you mean tracer?"},
+      {"tracer shwo", "no command 'shwo'; did you mean show?"},
+      {"tracer show --outptu json", "no option '--outptu'; did you mean --output?"},
+      {"--scoket /x tracer show", "no option '--scoket'; did you mean --socket?"},
+      {"tracer show -o jsn", "'jsn' is none of text|json; did you mean json?"},
+  };
+  for (const auto& [arguments, wanted] : cases) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.exit_code, kExitBadOption) << arguments;
+    EXPECT_NE(outcome.output.find(wanted), std::string::npos) << outcome.output;
+  }
+}
+
+// One clear line, whatever the value holds.
+TEST(Ebpfctl, RefusesBadValuesInOneLine) {
+  for (const char* option : {"-o", "--output", "--socket", "--watch", "--color"}) {
+    for (const char* value :
+         {"''", "-1", "nan", "1e3", "\"$(printf '\\n')x\"", "\"$(printf 'a\\nb')\"",
+          "\"$(printf '\\377\\033[2J')\"", "\"$(head -c 100000 /dev/zero | tr '\\0' a)\""}) {
+      const std::string glue = option == std::string("--color") ? "=" : " ";
+      const Outcome outcome = run("tracer show " + std::string(option) + glue + value);
+      // A path may be any printable bytes; there is just nobody.
+      const bool path = option == std::string("--socket") && outcome.exit_code == kExitNotRunning;
+      EXPECT_TRUE(path || outcome.exit_code == kExitBadOption) << option << value;
+      EXPECT_EQ(outcome.output.rfind("ebpfctl: ", 0), 0u) << outcome.output;
+      EXPECT_EQ(outcome.output.find_first_not_of(kPrintable), outcome.output.size() - 1);
+      EXPECT_LT(outcome.output.size(), 400u);
+    }
+  }
+}
+
+TEST(Ebpfctl, WatchShowsAgainUntilItFails) {
+  std::atomic<int> asked{0};
+  FakeProducer producer([&](const Packet& request) {
+    return ++asked <= 3 ? real_answers(request) : std::vector<Packet>{Packet(64, 0xff)};
+  });
+  const Outcome outcome = run("tracer show --watch 0.1 --socket " + producer.path(), "2>/dev/null");
+  EXPECT_EQ(outcome.exit_code, kExitFailure);
+  size_t shown = 0;
+  for (size_t at = 0; (at = outcome.output.find("Tracer  ", at)) != std::string::npos; ++at)
+    ++shown;
+  EXPECT_EQ(shown, 3u);
+  EXPECT_EQ(outcome.output.find('\033'), std::string::npos) << "clears a screen that is none";
+}
+
+TEST(Ebpfctl, WatchIsForCommandsThatOnlyLook) {
+  EXPECT_EQ(run("tracer stop --watch 1 --socket /nonexistent").exit_code, kExitBadOption);
+}
+
+TEST(Ebpfctl, ColorOnATerminalOnlyUnlessItMustBe) {
+  FakeProducer producer(real_answers);
+  const std::string show = "tracer show --socket " + producer.path();
+  EXPECT_EQ(run(show + " -C").output.find('\033'), std::string::npos);
+  EXPECT_EQ(run(show + " --color=never").output.find('\033'), std::string::npos);
+  EXPECT_NE(run(show + " --color=always").output.find('\033'), std::string::npos);
+  const auto on_terminal = [&](const std::string& before, const std::string& option) {
+    return run("", "2>&1; script -qec \"" + before + " '" EBPFCTL_PATH "' " + show + option +
+                       "\" /dev/null")
+        .output;
+  };
+  EXPECT_NE(on_terminal("env -u NO_COLOR", " -C").find('\033'), std::string::npos);
+  EXPECT_EQ(on_terminal("env NO_COLOR=1", " -C").find('\033'), std::string::npos);
+  EXPECT_EQ(on_terminal("env -u NO_COLOR", "").find('\033'), std::string::npos);
+}
+
 TEST(Ebpfctl, SaysThatNoProducerRuns) {
   const Outcome outcome = run("tracer show --socket /nonexistent/producer.sock");
   EXPECT_EQ(outcome.exit_code, kExitNotRunning);
@@ -145,8 +219,24 @@ TEST(Ebpfctl, ExitCodesTellRefusalAndVersion) {
 
 TEST(Ebpfctl, OutputThatDoesNotArriveIsAFailure) {
   FakeProducer producer(real_answers);
-  EXPECT_EQ(run("tracer show --socket " + producer.path(), ">/dev/full 2>/dev/null").exit_code,
-            kExitFailure);
+  const std::string show = "tracer show --socket " + producer.path();
+  for (const char* redirect : {"2>&1 >/dev/full", "2>&1 >&-"}) {
+    const Outcome outcome = run(show, redirect);
+    EXPECT_EQ(outcome.exit_code, kExitFailure) << redirect;
+    EXPECT_EQ(outcome.output.rfind("ebpfctl: cannot write the output: ", 0), 0u) << outcome.output;
+  }
+}
+
+TEST(Ebpfctl, AClosedPipeIsAFailureThatIsTold) {
+  FakeProducer producer(real_answers);
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ::close(ends[0]);
+  const Outcome outcome =
+      run("tracer show --socket " + producer.path(), "2>&1 >&" + std::to_string(ends[1]));
+  ::close(ends[1]);
+  EXPECT_EQ(outcome.exit_code, kExitFailure);
+  EXPECT_EQ(outcome.output, "ebpfctl: cannot write the output: Broken pipe\n");
 }
 
 }  // namespace
