@@ -24,6 +24,11 @@ def unpack(lines):
         return ""
 
 
+def is_packed(line):
+    """Whether a line is part of a section's data."""
+    return re.fullmatch(r"[A-Za-z0-9+/=]+", line) is not None
+
+
 class Transcript:
     """What trace.sh printed: its sections, the programs' exit codes, what is missing."""
 
@@ -42,7 +47,7 @@ class Transcript:
                 self.codes.setdefault(words[2], {})[words[3]] = int(words[4])
             elif line.startswith("@@ missing "):
                 self.missing.append(line[len("@@ missing "):])
-            elif current and re.fullmatch(r"[A-Za-z0-9+/=]+", line) or current == "dmesg":
+            elif current and is_packed(line) or current == "dmesg":
                 packed.append(line)
         self.facts = dict(line.split("=", 1) for line in self.sections.get("kernel", "").splitlines()
                           if "=" in line)

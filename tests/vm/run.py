@@ -20,7 +20,8 @@ sys.path.insert(0, os.path.join(HERE, "../e2e"))
 
 import debian_kernels  # noqa: E402
 import machine  # noqa: E402
-from outcome import PROBLEMS_SHOWN, Outcome, Transcript, differences, offset_differences  # noqa: E402
+from outcome import (PROBLEMS_SHOWN, Outcome, Transcript, differences, is_packed,  # noqa: E402
+                     offset_differences)
 
 WAYS = ("raw:btf", "raw:search", "tracepoint:btf", "tracepoint:search")
 # What a user gets who names nothing comes first.
@@ -67,6 +68,10 @@ class Kernel:
             yield "it did not come as far as starting the producer; the last lines:" if reached \
                 else "the kernel never came as far as our first program; its last lines:"
             yield from ("  " + machine.printable(line) for line in self.transcript.lines[-25:])
+        elif "@@ done" not in self.transcript.lines and self.transcript.release != os.uname()[2]:
+            yield "the machine ended before its time; what it said last, apart from data:"
+            said = [line for line in self.transcript.lines if not is_packed(line)]
+            yield from ("  " + machine.printable(line) for line in said[-40:])
         for outcome in self.outcomes:
             if outcome.kind == "good":
                 continue
