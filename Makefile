@@ -89,10 +89,12 @@ tsan: ## Unit tests under ThreadSanitizer
 	@scripts/sanitize.sh tsan
 
 install: build ## Install into DESTDIR and PREFIX (default /usr/local)
-	@DESTDIR="$(DESTDIR)" cmake --install build --prefix "$(PREFIX)"
+	@cmake -S . -B build -DCMAKE_INSTALL_PREFIX="$(PREFIX)" >build/configure.log || { cat build/configure.log; exit 1; }
+	@DESTDIR="$(DESTDIR)" cmake --install build
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 
 packages: build ## Make Debian packages in build/packages
-	@cd build && cpack --config CPackConfig.cmake >cpack.log 2>&1 || { tail -n 30 cpack.log; exit 1; }
+	@scripts/packages.sh build
 	@ls build/packages/*.deb
 
 clean: ## Remove every build directory
