@@ -37,6 +37,10 @@ INFER_INLINE uint64_t infer_mysql_command(const uint8_t* body, uint64_t length) 
   uint64_t executes = infer_le(10, length) & infer_le(body[5], 15) & infer_eq(body[6], 1) &
                       infer_eq(body[7] | body[8] | body[9], 0);
   uint64_t is_command = infer_bit(INFER_MYSQL_TEXT, command) & infer_le(5, length) & is_text;
+  /* QUERY of a client that may send attributes: their number, 0, one set of them, the text. */
+  is_command |= infer_eq(command, 0x03) & infer_le(7, length) & infer_eq(body[1], 0) &
+                infer_eq(body[2], 1) & infer_is_sql(body[3]) & infer_is_sql(body[4]) &
+                infer_is_sql(body[5]) & infer_is_sql(body[6]);
   is_command |= infer_bit(INFER_MYSQL_BARE, command) & infer_eq(length, 1);
   is_command |= infer_bit(INFER_MYSQL_STATEMENT, command) & infer_eq(length, 5) & statement_end;
   is_command |= infer_eq(command, 0x17) & executes;
@@ -70,6 +74,15 @@ INFER_INLINE uint64_t infer_mysql_error(const uint8_t* body, uint64_t length) {
          (infer_is_digit(body[4]) | infer_is_letter(body[4])) &
          (infer_is_digit(body[5]) | infer_is_letter(body[5])) &
          (infer_is_digit(body[8]) | infer_is_letter(body[8]));
+}
+
+/* What takes the place of the greeting where a client is turned away: an error without a state,
+ * as "Host ... is not allowed", "Too many connections". */
+INFER_INLINE uint64_t infer_mysql_refusal(const uint8_t* body, uint64_t length) {
+  uint64_t code = body[1] | (uint64_t)body[2] << 8;
+  return infer_eq(body[0], 0xff) & infer_le(12, length) & infer_in(code, 1000, 4999) &
+         infer_in(body[3], 'A', 'Z') & infer_is_printable(body[4]) & infer_is_printable(body[5]) &
+         infer_is_printable(body[6]);
 }
 
 /* Whether the first body of an answer is one that there can be: OK, error, end, the request
@@ -121,12 +134,16 @@ INFER_INLINE uint64_t infer_mysql(const struct infer_input* in, const struct inf
    * columns of a result ("def" at its place), a prepared statement, a compressed packet. */
   const uint64_t* words = in->window->words;
   uint64_t error = fits & infer_le(sequence, 16) & infer_mysql_error(bytes + 4, length);
+  error |= fits & zero & infer_mysql_refusal(bytes + 4, length);
   INFER_JOIN(error);
   uint64_t ok = fits & infer_eq(length, 7) & infer_eq(sequence, 1) &
                 infer_eq(bytes[4] | bytes[9] | bytes[10], 0) & infer_le(bytes[8], 0x40);
   INFER_JOIN(ok);
   uint64_t column = infer_eq(words[1] & 0xffffffffffull, 0x6665640302ull); /* 02 03 "def" */
   uint64_t columns = infer_eq(words[0] & 0xffffffff, 0x01000001) & column;
+  /* MariaDB tells behind their number whether they follow. */
+  columns |= infer_eq(words[0] & 0xffffffff, 0x01000002) & infer_eq(bytes[5], 1) &
+             infer_eq(words[1] >> 8 & 0xffffffffff, 0x6665640302ull);
   columns &= infer_le(14, in->count);
   INFER_JOIN(columns);
   uint64_t prepared = infer_eq(words[0] & 0xffffffffff, 0x000100000cull) & infer_eq(bytes[18], 0) &

@@ -10,6 +10,7 @@
 #define INFER_DNS_QUESTION_END 5 /* root label, type, class */
 #define INFER_DNS_LABELS 24      /* of a name that are followed; what is behind them is believed */
 #define INFER_DNS_TYPE_NB 32     /* a NetBIOS name, whose protocol looks like DNS otherwise */
+#define INFER_DNS_TYPE_SRV 33    /* and NetBIOS node status, of a name in 32 letters */
 
 /* IN, CH, HS, NONE, ANY; the top bit is a flag of multicast DNS. */
 INFER_INLINE uint64_t infer_dns_class(uint64_t value) {
@@ -22,6 +23,9 @@ INFER_INLINE uint64_t infer_dns_class(uint64_t value) {
 INFER_INLINE uint64_t infer_dns_question(const struct infer_input* in, uint64_t at, uint64_t end) {
   uint64_t live = 1;
   uint64_t bad = 0;
+  const uint8_t* name = infer_at(in, at);
+  uint64_t is_coded = infer_eq(name[0], 32) & infer_ne(name[1], '_');
+  INFER_JOIN(is_coded);
 #pragma GCC unroll 24
   for (int label = 0; label < INFER_DNS_LABELS; label++) {
     live &= infer_le(at + 1, in->count);
@@ -37,6 +41,7 @@ INFER_INLINE uint64_t infer_dns_question(const struct infer_input* in, uint64_t 
   const uint8_t* fields = infer_at(in, at);
   uint64_t type = infer_be16_at(fields + 1);
   uint64_t ok = infer_ne(type, 0) & infer_ne(type, INFER_DNS_TYPE_NB) &
+                (infer_ne(type, INFER_DNS_TYPE_SRV) | (is_coded ^ 1)) &
                 infer_dns_class(infer_be16_at(fields + 3));
   return (bad ^ 1) & (ok | (is_whole ^ 1));
 }

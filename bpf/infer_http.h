@@ -121,6 +121,8 @@ INFER_INLINE uint64_t infer_http2_frame(const struct infer_input* in,
   bad |= infer_bit(INFER_HTTP2_ON_CONNECTION, type) & infer_ne(stream, 0);
   bad |= infer_bit(INFER_HTTP2_ON_STREAM, type) & infer_eq(stream, 0);
   bad |= infer_eq(type, 7) & infer_le(length, 7);
+  bad |= infer_eq(type, 5) & infer_le(length, 3);
+  bad |= infer_eq(type, 1) & infer_eq(length, 0);
   chain->is_broken |= live & bad;
   live &= bad ^ 1;
   chain->frames += live;
@@ -188,6 +190,9 @@ INFER_INLINE uint64_t infer_http2(const struct infer_input* in, const struct inf
       chain.headers * (request * MSG_REQUEST | (response & (request ^ 1)) * MSG_RESPONSE);
 
   uint64_t is_likely_now = is_chain & fits & (has_role | chain.control | chain.is_grpc | is_two);
+  /* A block of fields that is longer than the call. */
+  is_likely_now |= is_chain & has_role & infer_le(64, in->count) &
+                   infer_le(in->total + 1, chain.at) & infer_eq(in->window->bytes[5], 0);
   uint64_t is_certain_now = is_chain & has_role & is_two;
   /* The second record that holds up makes it certain. */
   is_certain_now |= known & is_chain & (fits | is_two);

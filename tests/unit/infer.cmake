@@ -5,6 +5,7 @@ ebpf_add_gtest(recorded_traffic_test SOURCES recorded_traffic_test.cpp LABELS un
 target_compile_definitions(recorded_traffic_test
                            PRIVATE RECORDED_TRAFFIC_DIR="${PROJECT_SOURCE_DIR}/tests/data")
 ebpf_add_gtest(infer_protocols_test SOURCES infer_protocols_test.cpp LABELS unit)
+ebpf_add_gtest(infer_decoys_test SOURCES infer_decoys_test.cpp LABELS unit)
 
 # The reader of captures that scripts/matrix.py uses.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)

@@ -1,70 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole conversations, byte by byte from the specifications, as both of their ends see them;
-// and what looks similar, but is something else.
-#include <gtest/gtest.h>
-
-#include <string>
-#include <string_view>
-#include <vector>
-
-#include "tests/tools/infer/end.h"
+// Whole conversations, byte by byte from the specifications, as both of their ends see them.
+#include "tests/unit/infer_conversations.h"
 
 namespace {
 
-using infer_native::Call;
-using infer_native::End;
-using infer_native::Record;
 using namespace std::string_literals;
-
-struct Message {
-  bool from_client;
-  std::string bytes;
-};
-Message ask(std::string bytes) { return {true, std::move(bytes)}; }
-Message tell(std::string bytes) { return {false, std::move(bytes)}; }
-
-struct Told {
-  int protocol;
-  int type;
-  bool is_likely;
-  bool operator==(const Told&) const = default;
-};
-void PrintTo(const Told& told, std::ostream* out) {
-  *out << told.protocol << " type " << told.type << (told.is_likely ? " likely" : "");
-}
-
-std::vector<Told> run(const std::vector<Message>& messages, bool is_client, bool is_tcp = true) {
-  End end;
-  std::vector<Told> all;
-  for (const Message& message : messages) {
-    const bool sent = message.from_client == is_client;
-    const Call call = {sent ? uint64_t{SOCK_DIR_SND} : uint64_t{SOCK_DIR_RCV}, is_tcp,
-                       message.bytes.size(), message.bytes};
-    for (const Record& record : end.take(call)) {
-      all.push_back({record.protocol, record.type, record.is_likely});
-    }
-  }
-  return all;
-}
-
-// Both ends tell the same, as long as nobody reads headers alone.
-void expect(const std::vector<Message>& messages, const std::vector<Told>& wanted) {
-  EXPECT_EQ(run(messages, true), wanted) << "client";
-  EXPECT_EQ(run(messages, false), wanted) << "server";
-}
-
-Told certain(int protocol, int type) { return {protocol, type, false}; }
-Told likely(int protocol, int type) { return {protocol, type, true}; }
-
-std::string be(uint64_t value, int bytes) {
-  std::string text;
-  for (int i = bytes - 1; i >= 0; i--) text += static_cast<char>(value >> (8 * i));
-  return text;
-}
-std::string le(uint64_t value, int bytes) {
-  const std::string text = be(value, bytes);
-  return {text.rbegin(), text.rend()};
-}
 
 // ---- HTTP/2: RFC 9113, section 3.4 (preface), 4.1 (frames), 6 (types); RFC 7541, appendix A ----
 
@@ -116,11 +56,19 @@ TEST(InferHttp2, TakesOverAnUpgradedConnection) {
          {certain(20, 1), certain(20, 2), certain(21, 1)});
 }
 
+TEST(InferHttp2, KnowsFieldsThatDoNotFitIntoACall) {
+  const std::string long_get = frame(1, 4, 3, "\x82\x86\x84" + std::string(3000, 'x'));
+  expect({ask(long_get.substr(0, 1400)), ask(long_get.substr(1400)), tell(kOk + kData)},
+         {likely(21, 1), likely(21, 0), certain(21, 2)});
+  EXPECT_TRUE(run({ask(long_get.substr(0, 40))}, true).empty());
+}
+
 TEST(InferHttp2, RefusesFramesThatCannotBe) {
   for (const std::string& bytes :
-       {frame(1, 5, 0, "\x82\x86"), frame(1, 0x80, 1, "\x82\x86"), frame(11, 0, 1, "\x82\x86"),
-        frame(4, 0, 1, ""), frame(4, 0, 0, "12345"), frame(6, 0, 0, "1234567"),
-        frame(8, 0, 0, "12345"), frame(0, 1, 1, "hello"), frame(1, 5, 0x80000001, "\x82\x86"),
+       {frame(5, 4, 1, ""), frame(1, 4, 1, "") + frame(1, 4, 3, ""), frame(1, 5, 0, "\x82\x86"),
+        frame(1, 0x80, 1, "\x82\x86"), frame(11, 0, 1, "\x82\x86"), frame(4, 0, 1, ""),
+        frame(4, 0, 0, "12345"), frame(6, 0, 0, "1234567"), frame(8, 0, 0, "12345"),
+        frame(0, 1, 1, "hello"), frame(1, 5, 0x80000001, "\x82\x86"),
         frame(1, 5, 1, "\x82\x86") + "?"}) {
     EXPECT_TRUE(run({ask(bytes)}, true).empty()) << testing::PrintToString(bytes);
   }
@@ -194,6 +142,14 @@ TEST(InferMysql, IsCertainOfAnOlderConnectionAfterAPair) {
          {likely(60, 1), certain(60, 2)});
   expect({ask(packet(0, "\x19\1\0\0\0"s)), ask(packet(0, "\x0e")), tell(kMysqlOk)},
          {likely(60, 1), likely(60, 1), certain(60, 2)});
+}
+
+TEST(InferMysql, KnowsTextsWithAttributesAndRefusedClients) {
+  expect({ask(packet(0, "\x03\0\1SELECT 1"s)), tell(kResult)}, {likely(60, 1), certain(60, 2)});
+  expect({ask(packet(0, "\x03\0\1DO 1"s)), tell(kMysqlOk)}, {likely(60, 1), certain(60, 2)});
+  expect({tell(packet(0, "\xff\x10\x04Too many connections"))}, {likely(60, 2)});
+  expect({tell(packet(0, "\xff\x6a\x04Host 'a' is not allowed"))}, {likely(60, 2)});
+  expect({tell(packet(1, "\5\1") + packet(2, "\3def" + std::string(20, '\0')))}, {likely(60, 2)});
 }
 
 TEST(InferMysql, KnowsTheCompressedProtocol) {
@@ -320,67 +276,6 @@ TEST(InferKafka, RefusesWhatIsOnlyBehindALength) {
             std::string(16, '\0')}) {
     EXPECT_TRUE(run({ask(bytes)}, true).empty()) << testing::PrintToString(bytes);
   }
-}
-
-// ---- Others ----
-
-TEST(InferDecoys, AreNeverAnyOfTheProtocols) {
-  const std::vector<std::pair<const char*, std::vector<Message>>> decoys = {
-      {"TLS",
-       {ask("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"s + std::string(506, 'r')),
-        tell("\x16\x03\x03\x00\x5a\x02\x00\x00\x56\x03\x03"s + std::string(84, 's'))}},
-      {"SSH", {tell("SSH-2.0-OpenSSH_9.2p1\r\n"), ask("SSH-2.0-libssh\r\n")}},
-      {"PostgreSQL", {ask("Q\0\0\0\x0dSELECT 1\0"s), tell("T\0\0\0\x21\0\1?column?\0........."s)}},
-      {"PostgreSQL TLS", {ask(be(8, 4) + be(80877103, 4)), tell("S")}},
-      {"memcached",
-       {ask("get key\r\n"), tell("VALUE key 0 5\r\nhello\r\nEND\r\n"), ask("set k 0 0 1\r\nv\r\n"),
-        tell("STORED\r\n")}},
-      {"memcached binary",
-       {ask("\x80\0\0\3\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\0\0\0\0\0key"s),
-        tell("\x81\0\0\0\4\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0hello"s)}},
-      {"SMTP",
-       {tell("220 mail.example ESMTP\r\n"), ask("EHLO me\r\n"), tell("250-mail\r\n250 OK\r\n")}},
-      {"POP3", {tell("+OK ready\r\n"), ask("USER x\r\n"), tell("+OK\r\n"), tell("-ERR no\r\n")}},
-      {"AMQP",
-       {ask("AMQP\0\0\x09\1"s), tell("\1\0\0\0\0\0\x0c\0\x0a\0\x1e\7\xff\0\2\0\0\0<\xce"s),
-        ask("\x08\0\0\0\0\0\0\xce"s)}},
-      {"MQTT", {ask("\x10\x10\0\4MQTT\4\2\0<\0\4test"s), tell("\x20\2\0\0"s), ask("\xc0\0"s)}},
-      {"NATS",
-       {tell("INFO {\"server_id\":\"x\"}\r\n"), ask("CONNECT {\"verbose\":true}\r\n"),
-        tell("+OK\r\n"), ask("PING\r\n"), tell("PONG\r\n")}},
-      {"MongoDB",
-       {ask(le(58, 4) + le(1, 4) + le(0, 4) + le(2013, 4) + std::string(42, '\1')),
-        tell(le(40, 4) + le(2, 4) + le(1, 4) + le(2013, 4) + std::string(24, '\1'))}},
-      {"Thrift", {ask(be(20, 4) + "\x80\1\0\1\0\0\0\4ping\0\0\0\1...."s)}},
-      {"TNS", {ask("\0\x3a\0\0\1\0\0\0\1\x3e\1\x2c\0\0\x20\0"s + std::string(42, '\0'))}},
-      {"FastCGI", {ask("\1\1\0\1\0\x08\0\0\0\1\0\0\0\0\0\0"s)}},
-      {"ZMTP", {ask("\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL"s)}},
-      {"RocketMQ",
-       {ask(be(60, 4) + be(40, 4) + "{\"code\":105,\"language\":\"JAVA\",\"x\":1}....")}},
-      {"Pulsar", {ask("\0\0\0\x11\0\0\0\x0d\x08\2\x12\x09\x0a\3\x32\x2e\x38\x20\x0c..."s)}},
-      {"gzip", {ask("\x1f\x8b\x08\0\0\0\0\0\0\3"s + std::string(100, '\x9a'))}},
-      {"SIP", {ask("OPTIONS sip:user@host SIP/2.0\r\n"), tell("SIP/2.0 200 OK\r\n")}},
-  };
-  for (const auto& [name, messages] : decoys) {
-    EXPECT_EQ(run(messages, true), std::vector<Told>{}) << name << ", client";
-    EXPECT_EQ(run(messages, false), std::vector<Told>{}) << name << ", server";
-  }
-}
-
-TEST(InferDecoys, AreNoDnsInDatagrams) {
-  for (const std::string& bytes :
-       {"\x1b"s + std::string(47, '\0'),                                     // NTP
-        be(0x11110001, 4) + be(20, 4) + be(1, 4) + "\1\1\2\0............"s,  // SOME/IP
-        "\0\1\0\0\x21\x12\xa4\x42............"s,                             // STUN
-        "<34>Oct 11 22:14:15 host su: message"s,                             // syslog
-        // NetBIOS: like DNS, but of type NB.
-        "\x12\x34\1\x10\0\1\0\0\0\0\0\0 CKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\0\0\x20\0\1"s}) {
-    EXPECT_TRUE(run({ask(bytes)}, true, false).empty()) << testing::PrintToString(bytes);
-  }
-  // Multicast announcements hold no question.
-  const std::string announced =
-      "\0\0\x84\0\0\0\0\1\0\0\0\0\4host\5local\0\0\1\x80\1\0\0\0x\0\4\x7f\0\0\1"s;
-  EXPECT_EQ(run({tell(announced)}, true, false), (std::vector<Told>{certain(120, 2)}));
 }
 
 TEST(Infer, GivesUpWhatWasOnlyLikely) {
