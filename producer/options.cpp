@@ -144,6 +144,9 @@ void add_file_options(CLI::App& app, CommandLine* line) {
       ->check(CLI::Range(0.0, 1e6))
       ->needs(replay)
       ->capture_default_str();
+  app.add_flag("--loop", options.replay.loop,
+               "Replay again and again; each round has later times and new ids")
+      ->needs(replay);
   app.add_option("--wait-consumers", options.replay.wait_consumers,
                  "Begin the replay when so many agents are attached")
       ->check(number(0, EBPF_CONSUMERS_MAX, false))

@@ -45,7 +45,7 @@ Producer::~Producer() {
   }
   server_.reset();
   if (recorder_) {
-    recorder_->flush();
+    recorder_->finish();
     log_(LogLevel::kInfo, "recorded " + std::to_string(recorder_->records()) + " records to " +
                               options_.record_path + ", " + std::to_string(recorder_->lost()) +
                               " lost");

@@ -17,6 +17,7 @@ struct ReplayOptions {
   std::string path;             // empty: no replay
   double speed = 1;             // 2: twice as fast; 0: without waiting
   uint32_t wait_consumers = 0;  // begin when so many are attached
+  bool loop = false;            // at the file's end, begin again
   double linger_s = 1;          // after the last record, at most, for consumers to leave
 };
 
@@ -33,14 +34,34 @@ class Replay {
   bool finished() const { return finished_.load(std::memory_order_acquire); }
 
  private:
+  // What a round adds, so that no round repeats a time or an id of the one before.
+  struct Shift {
+    uint64_t time_us = 0;
+    uint64_t socket_id = 0;
+    uint64_t trace_id = 0;
+  };
+  // What a round went through: first and last time, the largest ids.
+  struct Span {
+    uint64_t first_us = 0;
+    uint64_t last_us = 0;
+    uint64_t socket_id = 0;
+    uint64_t trace_id = 0;
+  };
+
   void wait_until(uint64_t due_ns, const std::atomic<bool>& stop);
-  void give();
+  TracePlayer::Step play_round(const std::atomic<bool>& stop, uint64_t began_ns);
+  void give(TracePlayer::Step step);
+  bool begin_again();
 
   ReplayOptions options_;
   std::unique_ptr<TracePlayer> player_;
   Publisher& publisher_;
   ConsumerSlots& slots_;
   LogSink log_;
+  Shift shift_;
+  Span span_;
+  uint64_t first_us_ = 0;  // of the first round
+  uint64_t since_flush_ = 0;
   std::atomic<uint64_t> records_{0};
   std::atomic<bool> finished_{false};
 };

@@ -3,19 +3,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <zlib.h>
 
+#include "producer/trace_frames.h"
 #include "producer/wall_clock.h"
 
 namespace ebpf {
 namespace {
 
 constexpr size_t kBufferBytes = 256 * 1024;
-
-uint32_t crc_of(const void* bytes, size_t count) {
-  return static_cast<uint32_t>(
-      crc32(0, static_cast<const Bytef*>(bytes), static_cast<uInt>(count)));
-}
 
 // Returns how many bytes were written; errno tells why it were not all.
 size_t write_all(int fd, const uint8_t* bytes, size_t count) {
@@ -36,15 +31,18 @@ trace_file_header make_header(uint32_t cap_bytes) {
   header.header_bytes = sizeof header;
   header.created_us = wall_us();
   header.cap_bytes = cap_bytes;
-  header.crc = crc_of(&header, offsetof(trace_file_header, crc));
+  header.crc = trace_crc(&header, offsetof(trace_file_header, crc));
   return header;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<TraceRecorder>> TraceRecorder::create(const std::string& path,
-                                                             uint32_t cap_bytes, LogSink log) {
-  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+                                                             uint32_t cap_bytes, LogSink log,
+                                                             Existing existing) {
+  const int exclusive = existing == Existing::kRefuse ? O_EXCL : 0;
+  UniqueFd fd(::open(path.c_str(),
+                     O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | exclusive, 0600));
   if (!fd) return errno_error("cannot create the record file " + path);
   struct stat status {};
   if (fstat(fd.get(), &status) != 0) return errno_error("cannot stat " + path);
@@ -55,7 +53,9 @@ Result<std::unique_ptr<TraceRecorder>> TraceRecorder::create(const std::string& 
   const trace_file_header header = make_header(cap_bytes);
   if (write_all(fd.get(), reinterpret_cast<const uint8_t*>(&header), sizeof header) !=
       sizeof header) {
-    return errno_error("cannot write to " + path);
+    const Error error = errno_error("cannot write to " + path);
+    ::unlink(path.c_str());
+    return error;
   }
   return std::unique_ptr<TraceRecorder>(new TraceRecorder(path, std::move(fd), std::move(log)));
 }
@@ -70,7 +70,18 @@ TraceRecorder::TraceRecorder(std::string path, UniqueFd fd, LogSink log)
 
 TraceRecorder::~TraceRecorder() { flush(); }
 
-void TraceRecorder::add(const ebpf_record& record) { add_frame(&record, record.length_bytes); }
+void TraceRecorder::add(const ebpf_record& record) {
+  if (!fd_) {
+    lost_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  put_frame(&record, record.length_bytes);
+  ++buffered_records_;
+}
+
+void TraceRecorder::add_gap(const ebpf_gap& gap) {
+  add_gap(gap.cause, gap.count, gap.timestamp_us);
+}
 
 void TraceRecorder::add_gap(uint32_t cause, uint64_t count, uint64_t timestamp_us) {
   ebpf_gap gap{};
@@ -79,21 +90,18 @@ void TraceRecorder::add_gap(uint32_t cause, uint64_t count, uint64_t timestamp_u
   gap.cause = cause;
   gap.count = count;
   gap.timestamp_us = timestamp_us;
-  add_frame(&gap, sizeof gap);
+  put_frame(&gap, sizeof gap);
+  ++buffered_gaps_;
 }
 
-void TraceRecorder::add_frame(const void* body, uint32_t body_bytes) {
-  if (!fd_) {
-    lost_.fetch_add(1, std::memory_order_relaxed);
-    return;
-  }
+void TraceRecorder::put_frame(const void* body, uint32_t body_bytes) {
+  if (!fd_) return;
   if (buffer_.size() + sizeof(trace_file_frame) + body_bytes > kBufferBytes) flush();
-  const trace_file_frame frame{body_bytes, crc_of(body, body_bytes)};
+  const trace_file_frame frame{body_bytes, trace_crc(body, body_bytes)};
   const auto* head = reinterpret_cast<const uint8_t*>(&frame);
   const auto* bytes = static_cast<const uint8_t*>(body);
   buffer_.insert(buffer_.end(), head, head + sizeof frame);
   buffer_.insert(buffer_.end(), bytes, bytes + body_bytes);
-  ++buffered_records_;
 }
 
 void TraceRecorder::flush() {
@@ -101,17 +109,34 @@ void TraceRecorder::flush() {
   if (write_all(fd_.get(), buffer_.data(), buffer_.size()) == buffer_.size()) {
     written_bytes_ += buffer_.size();
     records_.fetch_add(buffered_records_, std::memory_order_relaxed);
+    gaps_ += buffered_gaps_;
   } else {
     const Error error = errno_error("recording to " + path_ + " ends");
     // The file keeps whole frames only; a reader would skip a cut one anyway.
     const bool cut = ftruncate(fd_.get(), static_cast<off_t>(written_bytes_)) == 0;
     lost_.fetch_add(buffered_records_, std::memory_order_relaxed);
     fd_.reset();
+    failed_ = true;
     log_(LogLevel::kError, error.message + " after " + std::to_string(records()) + " records" +
                                (cut ? "" : " (its last record is cut)"));
   }
   buffer_.clear();
-  buffered_records_ = 0;
+  buffered_records_ = buffered_gaps_ = 0;
+}
+
+bool TraceRecorder::finish() {
+  flush();
+  if (!fd_) return false;
+  trace_file_end end{};
+  end.length_bytes = sizeof end;
+  end.kind = EBPF_TRACE_END;
+  end.records = records();
+  end.gaps = gaps_;
+  end.ended_us = wall_us();
+  put_frame(&end, sizeof end);
+  flush();
+  fd_.reset();
+  return !failed_;
 }
 
 }  // namespace ebpf

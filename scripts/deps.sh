@@ -14,7 +14,7 @@ test=(nginx-light curl bind9-dnsutils dnsmasq-base tcpdump nghttp2-server nghttp
       mariadb-server-core mariadb-client-core redis-server redis-tools memcached postgresql-15
       openssl openssh-client openssh-server relacy-dev valgrind
       libclang-rt-14-dev lintian systemd bindgen rustfmt rust-clippy
-      prometheus)
+      prometheus tshark chromium)
 jvm=(openjdk-17-jdk-headless ca-certificates)
 vm=(qemu-system-x86 busybox-static gpgv debian-archive-keyring)
 bench=(libiceoryx-posh-dev iceoryx)

@@ -25,12 +25,13 @@ add_custom_command(
   OUTPUT ${PRELINKED}
   COMMAND ${CMAKE_CXX_COMPILER} -r -nostdlib -fuse-ld=bfd -Wl,--force-group-allocation,-u,__cxa_pure_virtual
           -o ${JOINED} ${LIBRARY_OBJECTS}
-          $<TARGET_FILE:ebpf_producer> $<TARGET_FILE:ebpf_ring>
+          $<TARGET_FILE:ebpf_producer> $<TARGET_FILE:ebpf_trace_file>
+          $<TARGET_FILE:ebpf_ring>
           ${LIBBPF_ARCHIVE} ${LIBSTDCXX_ARCHIVE}
   COMMAND ${CMAKE_OBJCOPY} --strip-debug --wildcard --weaken-symbol=_Z* ${JOINED}
   COMMAND ${CMAKE_OBJCOPY} --keep-global-symbols=${KEEP_SYMBOLS} ${JOINED} ${PRELINKED}
   COMMAND ${CMAKE_COMMAND} -E rm ${JOINED}
-  DEPENDS ${LIBRARY_OBJECTS} ebpf_producer ebpf_ring ${LIBBPF_ARCHIVE} ${LIBSTDCXX_ARCHIVE}
+  DEPENDS ${LIBRARY_OBJECTS} ebpf_producer ebpf_trace_file ebpf_ring ${LIBBPF_ARCHIVE} ${LIBSTDCXX_ARCHIVE}
           ${KEEP_SYMBOLS}
   COMMENT "Joining libebpf.a"
   COMMAND_EXPAND_LISTS VERBATIM)

@@ -66,7 +66,8 @@ def select(path, ports):
             if size <= room:
                 kept += chosen
                 room -= size
-    return content[:trace_file.HEADER.size] + b"".join(frame for _, frame in sorted(kept))
+    return (content[:trace_file.HEADER.size] + b"".join(frame for _, frame in sorted(kept))
+            + trace_file.end_frame(len(kept)))
 
 
 def recorder(name):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what `ebpf-producer --record` wrote (include/libebpf/trace_file.h)."""
+"""Reads what `ebpf-producer --record` and `ebpfctl record` wrote (include/libebpf/trace_file.h)."""
 
 import collections
 import struct
+import zlib
 
 from lib import check
 
@@ -13,7 +14,7 @@ DATA = struct.Struct("<II16s16s16sBBHH2xQHB?4xQQQB7xQI4xQQ")
 GAP = struct.Struct("<QQII")
 
 MAGIC = 0x3143455246504245
-KIND_DATA = 1
+KIND_DATA, KIND_GAP, KIND_END = 1, 2, 3
 TCP, UDP = 6, 17
 SENT, RECEIVED = 0, 1
 REQUEST, RESPONSE = 1, 2
@@ -44,10 +45,16 @@ def read(path):
             fields = DATA.unpack_from(content, body)
             cap_len, start = fields[-3], body + DATA.size
             records.append(Record(seq, *fields, content[start:start + cap_len]))
-        else:
+        elif kind == KIND_GAP:
             gaps.append(Gap(seq, *GAP.unpack_from(content, body)))
         at += size
     return records, gaps
+
+
+def end_frame(records, gaps=0, ended_us=0):
+    """The frame that says that a file is whole."""
+    body = struct.pack("<IHHQQQQ", 40, KIND_END, 0, records, gaps, ended_us, 0)
+    return FRAME.pack(len(body), zlib.crc32(body)) + body
 
 
 def name_of(record):

@@ -33,6 +33,10 @@ std::vector<Recorded> read_records(const std::string& name) {
     std::memcpy(&frame, bytes.data() + at, sizeof frame);
     at += sizeof frame;
     ebpf_record record;
+    if (frame.body_bytes == sizeof(trace_file_end)) {
+      at += frame.body_bytes;
+      continue;
+    }
     if (frame.body_bytes < sizeof record || at + frame.body_bytes > bytes.size()) break;
     std::memcpy(&record, bytes.data() + at, sizeof record);
     if (record.data.cap_len > frame.body_bytes - sizeof record) break;

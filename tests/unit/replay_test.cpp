@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <thread>
 #include <vector>
 
 #include "producer/trace_recorder.h"
@@ -45,6 +46,7 @@ struct Rig {
       out->data.timestamp = 1'000'000 + i * distance_us;
       (*recorder)->add(*out);
     }
+    EXPECT_TRUE((*recorder)->finish());
     return path;
   }
 
@@ -89,6 +91,26 @@ TEST(Replay, KeepsTheDistancesInTimeScaledBySpeed) {
   const uint64_t fast_ns = ebpf::monotonic_ns() - again;
   EXPECT_GE(fast_ns, 20'000'000u);
   EXPECT_LT(fast_ns, original_ns);
+}
+
+TEST(Replay, LoopsUntilItIsStopped) {
+  Rig rig(1);
+  ebpf::ReplayOptions options{.path = rig.file(100, 10), .speed = 0, .loop = true};
+  auto player = ebpf::TracePlayer::open(options.path);
+  ASSERT_TRUE(player) << player.error().message;
+  ebpf::Replay replay(options, std::move(*player), *rig.publisher, *rig.slots, rig.log);
+  std::thread thread([&] { replay.run(rig.stop); });
+  while (replay.records() < 1000) std::this_thread::yield();
+  rig.stop = true;
+  thread.join();
+  EXPECT_TRUE(replay.finished());
+  EXPECT_EQ(rig.writer->published(0), replay.records());
+}
+
+TEST(Replay, DoesNotLoopOverAFileWithoutRecords) {
+  Rig rig(1);
+  rig.play({.path = rig.file(0, 0), .speed = 0, .loop = true});
+  EXPECT_EQ(rig.replayed, 0u);
 }
 
 TEST(Replay, CountsBurstsOfSixteen) {

@@ -39,8 +39,8 @@ class TraceFile : public testing::Test {
     return std::move(*recorder);
   }
 
-  // Records 0..count-1: record i has i payload bytes of value i.
-  void write_records(uint32_t count) {
+  // Records 0..count-1: record i has i payload bytes of value i; then a gap.
+  void write_records(uint32_t count, bool finish = true) {
     auto recorder = record();
     for (uint32_t i = 0; i < count; ++i) {
       std::vector<uint64_t> memory(ebpf_record_bytes(i) / 8);
@@ -54,6 +54,28 @@ class TraceFile : public testing::Test {
       recorder->add(*out);
     }
     recorder->add_gap(EBPF_GAP_PERF_FULL, 77, 6'000'000);
+    if (finish) {
+      EXPECT_TRUE(recorder->finish());
+    }
+  }
+
+  // What stands behind the last whole frame.
+  Step last_step() {
+    auto player = TracePlayer::open(path_);
+    Step step;
+    do {
+      step = (*player)->next();
+    } while (step == Step::kRecord || step == Step::kGap);
+    EXPECT_EQ((*player)->next(), step) << "it stays at its end";
+    return step;
+  }
+
+  std::string content() {
+    std::ifstream in(path_, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  void set_content(const std::string& bytes) {
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << bytes;
   }
 
   std::string refusal() {
@@ -128,9 +150,67 @@ TEST_F(TraceFile, IsReadUpToItsLastWholeFrameWhereverItIsCut) {
     std::filesystem::resize_file(path_, size);
     const uint32_t frames = readable_frames();
     ASSERT_LE(frames, last);
+    ASSERT_EQ(last_step(), Step::kCut) << "cut to " << size << " bytes";
     last = frames;
   }
   EXPECT_EQ(last, 0u);
+}
+
+TEST_F(TraceFile, IsWholeOnlyWithItsEnd) {
+  write_records(3);
+  EXPECT_EQ(last_step(), Step::kEnd);
+  const std::string whole = content();
+  write_records(3, false);
+  EXPECT_EQ(last_step(), Step::kCut);
+  EXPECT_EQ(readable_frames(), 4u);
+  EXPECT_EQ(whole.substr(64, content().size() - 64), content().substr(64));
+  // A whole frame that is missing from the middle shows at the end.
+  const size_t first_frame = sizeof(trace_file_frame) + ebpf_record_bytes(0);
+  set_content(whole.substr(0, 64) + whole.substr(64 + first_frame));
+  EXPECT_EQ(last_step(), Step::kCut);
+}
+
+TEST_F(TraceFile, OfVersionOneNeedsNoEnd) {
+  write_records(3, false);
+  std::string bytes = content();
+  trace_file_header header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  header.version = 1;
+  header.crc = ebpf::trace_crc(&header, offsetof(trace_file_header, crc));
+  bytes.replace(0, sizeof header, reinterpret_cast<const char*>(&header), sizeof header);
+  set_content(bytes);
+  EXPECT_EQ(last_step(), Step::kEnd);
+  EXPECT_EQ(readable_frames(), 4u);
+}
+
+TEST_F(TraceFile, IsTakenApartFromPiecesOfAnySize) {
+  write_records(40);
+  const std::string bytes = content();
+  const auto* at = reinterpret_cast<const uint8_t*>(bytes.data());
+  for (size_t piece = 1; piece < 600; piece += 7) {
+    auto frames = ebpf::TraceFrames::open({at, bytes.size()}, "it");
+    ASSERT_TRUE(frames);
+    size_t begin = sizeof(trace_file_header), end = begin, used = 0;
+    uint32_t found = 0;
+    Step step = Step::kMore;
+    while (step != Step::kEnd) {
+      step = frames->next({at + begin, end - begin}, end == bytes.size(), &used);
+      ASSERT_NE(step, Step::kCut) << "pieces of " << piece;
+      begin += used;
+      if (step == Step::kMore) end = std::min(end + piece, bytes.size());
+      found += step == Step::kRecord || step == Step::kGap;
+    }
+    ASSERT_EQ(found, 41u);
+  }
+}
+
+TEST_F(TraceFile, IsNotOverwrittenUnlessThatIsMeant) {
+  std::ofstream(path_) << "precious";
+  auto recorder = TraceRecorder::create(
+      path_, 512, [](ebpf::LogLevel, const std::string&) {}, TraceRecorder::Existing::kRefuse);
+  ASSERT_FALSE(recorder);
+  EXPECT_EQ(recorder.error().code, EEXIST);
+  EXPECT_EQ(content(), "precious");
 }
 
 TEST_F(TraceFile, NeverGivesADamagedFrame) {
@@ -143,7 +223,8 @@ TEST_F(TraceFile, NeverGivesADamagedFrame) {
     in.seekg(static_cast<std::streamoff>(at));
     const auto before = static_cast<char>(in.get());
     overwrite(at, static_cast<char>(before ^ (1 << (random() % 8))));
-    ASSERT_LT(readable_frames(), 21u) << "flipped a bit of byte " << at;
+    ASSERT_TRUE(readable_frames() < 21 || last_step() == Step::kCut)
+        << "flipped a bit of byte " << at;
     overwrite(at, before);
   }
   EXPECT_EQ(readable_frames(), 21u);
@@ -179,12 +260,15 @@ TEST_F(TraceFile, KeepsWholeFramesAndCountsTheRestWhenTheDiskIsFull) {
     for (int i = 0; i < 100; ++i) recorder->add(*out);
     recorder->flush();
     recorder->add(*out);
+    recorder->add_gap(EBPF_GAP_PERF_FULL, 1, 1);
     EXPECT_TRUE(recorder->failed());
+    EXPECT_FALSE(recorder->finish());
     EXPECT_EQ(recorder->lost(), 101u);
   }
   setrlimit(RLIMIT_FSIZE, &unlimited);
   EXPECT_NE(logged_.find("File too large"), std::string::npos) << logged_;
   EXPECT_EQ(std::filesystem::file_size(path_), sizeof(trace_file_header));
+  EXPECT_EQ(last_step(), Step::kCut) << "it does not look whole";
 }
 
 }  // namespace
