@@ -19,9 +19,8 @@ tools: ## Build the programs written in C and C++ only (no Rust toolchain needed
 	@scripts/deps.sh native
 	@scripts/build.sh --native
 
-rust-sample: ## Build the Rust crates and their samples, ebpf-tail-rs and rust_sample, into build/bin
-	@scripts/deps.sh build
-	@scripts/build.sh
+rust-sample: build ## Build the Rust sample against the library installed in PREFIX: samples/rust/target/release/rust_sample
+	@scripts/rust_sample.sh "$(PREFIX)"
 
 deps: ## Install the Debian packages that building needs, as far as they are missing
 	@scripts/deps.sh build
@@ -98,7 +97,7 @@ packages: build ## Make Debian packages in build/packages
 	@ls build/packages/*.deb
 
 clean: ## Remove every build directory
-	rm -rf build build-asan build-tsan build-vm rust/target
+	rm -rf build build-asan build-tsan build-vm rust/target samples/rust/target
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -13,8 +13,7 @@ rust=(rustc cargo)
 test=(nginx-light curl bind9-dnsutils dnsmasq-base tcpdump nghttp2-server nghttp2-client
       mariadb-server-core mariadb-client-core redis-server redis-tools memcached postgresql-15
       openssl openssh-client openssh-server relacy-dev valgrind
-      libclang-rt-14-dev lintian systemd bindgen rustfmt rust-clippy
-      prometheus tshark chromium)
+      libclang-rt-14-dev lintian systemd bindgen prometheus tshark chromium)
 jvm=(openjdk-17-jdk-headless ca-certificates)
 vm=(qemu-system-x86 busybox-static gpgv debian-archive-keyring)
 bench=(libiceoryx-posh-dev iceoryx)
@@ -22,13 +21,14 @@ lint=(clang-format-14 clang-tidy-14 shellcheck rustfmt rust-clippy)
 
 # A cargo of the user's own (rustup) serves as well, and brings its own rustfmt and clippy.
 own_rust() { command -v cargo >/dev/null && cargo --version >/dev/null 2>&1; }
+own_rust_lint() { cargo clippy --version >/dev/null 2>&1 && cargo fmt --version >/dev/null 2>&1; }
 
 wanted=()
 for group in "${@:-build}"; do
   case "$group" in
     native) wanted+=("${native[@]}") ;;
     build) wanted+=("${native[@]}"); own_rust || wanted+=("${rust[@]}") ;;
-    test) wanted+=("${test[@]}") ;;
+    test) wanted+=("${test[@]}"); own_rust_lint || wanted+=(cargo rustfmt rust-clippy) ;;
     jvm) wanted+=("${jvm[@]}") ;;
     vm) wanted+=("${vm[@]}") ;;
     bench) wanted+=("${bench[@]}") ;;

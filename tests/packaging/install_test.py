@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Installs into a folder of its own, and builds programs against that as a newcomer would:
-with find_package, with pkg-config, and with the linker line of the original library.
+with find_package, with pkg-config, with the linker line of the original library, and its Rust
+sample with cargo.
 
     install_test.py BUILD_FOLDER CMAKE
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,20 @@ def check_program(path, library_folder):
     version = run(path, LD_LIBRARY_PATH=library_folder).strip()
     if version.count(".") != 2:
         sys.exit(f"{path} printed {version!r}, not a version")
+
+
+def check_rust_sample(prefix, target):
+    """What `make rust-sample` does after `make install`."""
+    if not shutil.which("cargo"):
+        return
+    printed = run(os.path.join(HERE, "../../scripts/rust_sample.sh"), prefix, target)
+    if os.path.realpath(prefix) not in printed:
+        sys.exit(f"the sample was built against something else: {printed}")
+    sample = os.path.join(target, "release/rust_sample")
+    done = subprocess.run([sample, "/nonexistent/folder/log"], capture_output=True, text=True,
+                          timeout=20, check=False)
+    if done.returncode != 1 or "bpf_tracer_init() file:" not in done.stdout:
+        sys.exit(f"rust_sample ended with {done.returncode}: {done.stdout}{done.stderr}")
 
 
 def files_of(root):
@@ -65,6 +81,7 @@ def main(build, cmake):
             program, f"-L{library}", "-Wl,-Bstatic", "-lebpf", "-Wl,-Bdynamic", "-lpthread", "-lelf",
             "-lz")
         check_program(program, "")
+        check_rust_sample(prefix, os.path.join(folder, "target"))
 
 
 main(*sys.argv[1:])

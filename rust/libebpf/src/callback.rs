@@ -17,6 +17,18 @@ mod sealed {
 }
 
 /// What a handler may return: nothing, to go on, or a [`ControlFlow`] to say when to stop.
+///
+/// ```no_run
+/// use libebpf::{Consumer, Event, Protocol};
+/// use std::ops::ControlFlow;
+///
+/// let mut consumer = Consumer::builder().open()?;
+/// consumer.for_each(|event| match event {
+///     Event::Record(record) if record.protocol() == Protocol::Dns => ControlFlow::Break(()),
+///     _ => ControlFlow::Continue(()),
+/// })?;
+/// # Ok::<(), libebpf::Error>(())
+/// ```
 pub trait Flow: sealed::Sealed {
     #[doc(hidden)]
     fn stops(&self) -> bool;

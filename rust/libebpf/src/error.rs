@@ -12,6 +12,14 @@ pub(crate) const EINVAL: i32 = 22;
 const EPIPE: i32 = 32;
 
 /// An error of the C library: the errno value, and one line that says what it ran into.
+///
+/// ```
+/// let open = libebpf::Consumer::builder().socket("/nonexistent.sock").open();
+/// let error = open.err().expect("nobody serves that");
+/// assert_eq!(error.errno(), 2); // ENOENT
+/// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+/// assert!(error.to_string().contains("/nonexistent.sock"));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Error {
     errno: i32,

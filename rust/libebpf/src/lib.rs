@@ -47,6 +47,10 @@ pub use libebpf_sys as sys;
 pub use record::{Direction, Event, Gap, GapCause, MessageType, Protocol, Record};
 
 /// Version of the C library that is linked, "MAJOR.MINOR.PATCH".
+///
+/// ```
+/// assert_eq!(libebpf::version().split('.').count(), 3);
+/// ```
 pub fn version() -> &'static str {
     // SAFETY: the text is static and NUL-terminated.
     let text = unsafe { std::ffi::CStr::from_ptr(sys::ebpf_version()) };

@@ -82,7 +82,7 @@ impl<'a> Record<'a> {
     }
 
     /// Name of the thread (comm) as the kernel has it. Any bytes may stand in it: show it
-    /// through [`escape`](crate::escape).
+    /// through [`escape`](crate::escape()).
     pub fn process_name(&self) -> &'a [u8] {
         data::process_name(self.data())
     }

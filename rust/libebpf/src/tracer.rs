@@ -35,6 +35,11 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::time::SystemTime;
 
 /// A call was refused; the log says why.
+///
+/// ```
+/// let error = libebpf::tracer::start().unwrap_err(); // run() comes first
+/// assert_eq!(error.function(), "tracer_start");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Error {
     function: &'static str,
@@ -100,6 +105,11 @@ impl Default for Options {
 }
 
 /// Where the tracer stands.
+///
+/// ```
+/// use libebpf::tracer::{self, State};
+/// assert_eq!(tracer::state(), State::Init);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// [`run`] has not succeeded yet.
@@ -112,6 +122,27 @@ pub enum State {
 
 /// A socket read or write, as the callback of [`run`] gets it. It lies in the ring, but for the
 /// header, and is gone when the callback returns.
+///
+/// ```no_run
+/// use libebpf::tracer::{self, Data, Options};
+///
+/// fn print(data: Data<'_>) {
+///     println!(
+///         "{} {:?} {} {:?} -> {:?}: {} of {} bytes, trace {}",
+///         libebpf::escape(data.process_name()),
+///         data.direction(),
+///         data.protocol(),
+///         data.local(),
+///         data.remote(),
+///         data.payload().len(),
+///         data.syscall_len(),
+///         data.trace_id(),
+///     );
+/// }
+/// tracer::init(None, false)?;
+/// tracer::run(&Options::default(), print)?;
+/// # Ok::<(), tracer::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Data<'a> {
     raw: &'a sys::SK_BPF_DATA,
@@ -154,7 +185,7 @@ impl<'a> Data<'a> {
         self.raw.thread_id
     }
 
-    /// Name of the thread as the kernel has it; show it through [`escape`](crate::escape).
+    /// Name of the thread as the kernel has it; show it through [`escape`](crate::escape()).
     pub fn process_name(&self) -> &'a [u8] {
         data::process_name(self.raw)
     }
@@ -254,6 +285,13 @@ unsafe extern "C" fn on_data(data: *mut sys::SK_BPF_DATA) {
 
 /// Says where the log goes: appended to a file, to standard output, both or neither. Once,
 /// before all else.
+///
+/// ```
+/// use libebpf::tracer;
+/// tracer::init(None, false)?;
+/// assert!(tracer::init(None, false).is_err(), "once only");
+/// # Ok::<(), tracer::Error>(())
+/// ```
 pub fn init(log_file: Option<&Path>, to_stdout: bool) -> Result<(), Error> {
     const NAME: &str = "bpf_tracer_init";
     let path = log_file.map(|path| CString::new(path.as_os_str().as_bytes()));
@@ -264,6 +302,14 @@ pub fn init(log_file: Option<&Path>, to_stdout: bool) -> Result<(), Error> {
 }
 
 /// Says that every tracer of the program has been started.
+///
+/// ```no_run
+/// use libebpf::tracer::{self, Options};
+/// tracer::init(None, true)?;
+/// tracer::run(&Options::default(), |_| ())?;
+/// tracer::finish();
+/// # Ok::<(), tracer::Error>(())
+/// ```
 pub fn finish() {
     // SAFETY: needs nothing.
     unsafe { sys::bpf_tracer_finish() }
@@ -274,6 +320,14 @@ pub fn finish() {
 ///
 /// The callback runs on `options.threads` threads. It may block: only this program falls behind.
 /// After a panic of the callback it is not called again, and [`panicked`] says so.
+///
+/// ```
+/// use libebpf::tracer::{self, Options};
+/// tracer::init(None, false)?;
+/// let odd = Options { ring_size: 100, ..Options::default() }; // no power of two
+/// assert!(tracer::run(&odd, |data| println!("{:?}", data)).is_err());
+/// # Ok::<(), tracer::Error>(())
+/// ```
 pub fn run<F>(options: &Options, callback: F) -> Result<(), Error>
 where
     F: Fn(Data<'_>) + Send + Sync + 'static,
@@ -312,6 +366,16 @@ where
 }
 
 /// Records flow from now on.
+///
+/// ```no_run
+/// # use libebpf::tracer::{self, Options, State};
+/// # tracer::init(None, true)?;
+/// tracer::run(&Options::default(), |_| ())?;
+/// assert_eq!(tracer::state(), State::Stopped);
+/// tracer::start()?;
+/// assert_eq!(tracer::state(), State::Running);
+/// # Ok::<(), tracer::Error>(())
+/// ```
 pub fn start() -> Result<(), Error> {
     // SAFETY: needs nothing.
     check("tracer_start", unsafe { sys::tracer_start() })
@@ -319,12 +383,21 @@ pub fn start() -> Result<(), Error> {
 
 /// No more records. When it returns the callback does not run any more, unless this was called
 /// from inside it.
+///
+/// ```
+/// assert!(libebpf::tracer::stop().is_err(), "nothing runs");
+/// ```
 pub fn stop() -> Result<(), Error> {
     // SAFETY: needs nothing.
     check("tracer_stop", unsafe { sys::tracer_stop() })
 }
 
 /// Where the tracer stands.
+///
+/// ```
+/// use libebpf::tracer::{self, State};
+/// assert_ne!(tracer::state(), State::Running);
+/// ```
 pub fn state() -> State {
     match stats().tracer_state {
         sys::TRACER_RUNNING => State::Running,
@@ -334,12 +407,21 @@ pub fn state() -> State {
 }
 
 /// What the tracer has counted; all 0 before [`run`].
+///
+/// ```
+/// let stats = libebpf::tracer::stats();
+/// assert_eq!((stats.user_enqueue_count, stats.user_dequeue_count), (0, 0));
+/// ```
 pub fn stats() -> sys::SK_TRACE_STATS {
     // SAFETY: needs nothing.
     unsafe { sys::socket_tracer_stats() }
 }
 
 /// The callback panicked, and has not been called since.
+///
+/// ```
+/// assert!(!libebpf::tracer::panicked());
+/// ```
 pub fn panicked() -> bool {
     PANICKED.load(Ordering::Relaxed)
 }
