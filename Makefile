@@ -45,10 +45,10 @@ matrix: ## What the inference makes of captures: a folder per protocol, PCAPS=DI
 	@scripts/build.sh --tests
 	@python3 scripts/matrix.py "$(or $(PCAPS),../shared/pcaps)" || [ $$? -eq 77 ]
 
-fuzz: ## Fuzz the inference of protocols; SECONDS=600
+fuzz: ## Fuzz what reads other people's bytes: SECONDS=100 for each fuzzer, NAME="infer control"
 	@scripts/deps.sh build test
 	@scripts/build.sh --tests
-	@tests/fuzz/run.sh "$(CURDIR)/build" $(or $(SECONDS),600)
+	@tests/fuzz/run.sh "$(CURDIR)/build" $(or $(SECONDS),100) $(NAME)
 
 bench: ## Measure the ring beside other transports; BENCH="--quick" and the like are its options
 	@scripts/deps.sh build test bench

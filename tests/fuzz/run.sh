@@ -1,20 +1,24 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs a fuzzer for so many seconds, from its seeds and from what earlier runs found.
-#   tests/fuzz/run.sh BUILD SECONDS
+# Runs fuzzers for so many seconds each, from their seeds and from what earlier runs found.
+#   tests/fuzz/run.sh BUILD SECONDS [NAME]...     all of them where none is named
 set -euo pipefail
-build=$1
+build=$(realpath "$1")
 seconds=$2
+shift 2
 here=$(cd "$(dirname "$0")" && pwd)
-fuzzer=$build/tests/infer_fuzz
-corpus=$build/fuzz/infer
-if [ ! -x "$fuzzer" ]; then
-  echo "SKIP: $fuzzer was not built: clang++-14 and libclang-rt-14-dev are needed"
-  exit 77
-fi
-mkdir -p "$corpus"
-python3 "$here/seeds.py" "$build/fuzz/infer-seeds"
+[ $# -gt 0 ] || set -- infer control client ring trace_file perf
+mkdir -p "$build/fuzz"
 cd "$build/fuzz"
-echo "fuzz: infer, $seconds s"
-"$fuzzer" -max_total_time="$seconds" -max_len=2048 -print_final_stats=1 -verbosity=0 \
-  "$corpus" "$build/fuzz/infer-seeds"
+for name; do
+  fuzzer=$build/tests/${name}_fuzz
+  if [ ! -x "$fuzzer" ]; then
+    echo "SKIP: $fuzzer was not built: clang++-14 and libclang-rt-14-dev are needed"
+    exit 77
+  fi
+  mkdir -p "$name"
+  python3 "$here/seeds.py" "$name" "$name-seeds"
+  echo "fuzz: $name, $seconds s"
+  "$fuzzer" -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 -verbosity=0 \
+    -artifact_prefix="$name-" "$name" "$name-seeds"
+done
