@@ -96,7 +96,7 @@ def trace_file():
     seeds = {}
     for path in glob.glob(os.path.join(DATA, "*.ebpfrec")):
         with open(path, "rb") as file:
-            seeds[os.path.basename(path)] = b"\1" + file.read(3000)
+            seeds[os.path.basename(path)] = b"\x21" + file.read(3000)
     return seeds
 
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reader of recorded traces. An input is a byte of flags (1: checksums are put right, so
-// that what they would catch gets further), and the file.
+// that what they would catch gets further; the rest: how it is cut into pieces), and the file.
 #include <sys/mman.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include <vector>
+
+#include "producer/trace_frames.h"
 #include "producer/trace_player.h"
 #include "tests/fuzz/fuzz_support.h"
 
@@ -31,18 +34,58 @@ void put_checksums_right(std::string& file) {
   }
 }
 
-void read_all(const std::string& path) {
+using Step = TraceFrames::Step;
+
+// Every byte that the reader vouches for is there.
+void touch(const ebpf_record& record, const uint8_t* payload, uint32_t cap_bytes) {
+  must(record.data.cap_len <= cap_bytes, "no more than the file's limit");
+  volatile uint8_t sum = record.data.need_reconfirm;
+  for (uint32_t i = 0; i < record.data.cap_len; ++i) sum = sum + payload[i];
+}
+
+uint64_t read_file(const std::string& path) {
   auto player = TracePlayer::open(path);
-  if (!player) return must_be_line(player.error().message);
-  for (;;) {
-    const TracePlayer::Step step = (*player)->next();
-    if (step == TracePlayer::Step::kEnd || step == TracePlayer::Step::kCut) return;
+  if (!player) {
+    must_be_line(player.error().message);
+    return 0;
+  }
+  uint64_t steps = 0;
+  for (;; ++steps) {
+    const Step step = (*player)->next();
+    must(step != Step::kMore, "a file has no more");
+    if (step == Step::kEnd || step == Step::kCut) return steps;
     (void)(*player)->timestamp_us();
-    if (step != TracePlayer::Step::kRecord) continue;
-    const SK_BPF_DATA data = (*player)->record().data;
-    must(data.cap_len <= (*player)->cap_bytes(), "no more than the file's limit");
-    volatile uint8_t sum = data.need_reconfirm;
-    for (uint32_t i = 0; i < data.cap_len; ++i) sum = sum + (*player)->payload()[i];
+    if (step == Step::kRecord) {
+      touch((*player)->record(), (*player)->payload(), (*player)->cap_bytes());
+    }
+  }
+}
+
+// The same from memory that ends where the bytes end, which come a few at a time.
+uint64_t read_pieces(const std::string& file, size_t piece) {
+  const std::vector<uint8_t> bytes(file.begin(), file.end());
+  auto frames = TraceFrames::open(bytes, "file");
+  if (!frames) return 0;
+  size_t begin = sizeof(trace_file_header);
+  size_t end = begin;
+  uint64_t steps = 0;
+  for (;;) {
+    size_t used = 0;
+    const std::vector<uint8_t> shown(bytes.begin() + static_cast<ptrdiff_t>(begin),
+                                     bytes.begin() + static_cast<ptrdiff_t>(end));
+    const Step step = frames->next(shown, end == bytes.size(), &used);
+    must(used <= shown.size(), "no more is used than there is");
+    begin += used;
+    if (step == Step::kEnd || step == Step::kCut) return steps;
+    if (step == Step::kMore) {
+      must(end < bytes.size(), "there is more to wait for");
+      end = std::min(end + piece, bytes.size());
+      continue;
+    }
+    ++steps;
+    if (step == Step::kRecord) {
+      touch(frames->record(), frames->payload(), frames->header().cap_bytes);
+    }
   }
 }
 
@@ -60,6 +103,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   must(ftruncate(fd, 0) == 0 &&
            pwrite(fd, file.data(), file.size(), 0) == static_cast<ssize_t>(file.size()),
        "a file");
-  ebpf::fuzz::read_all(path);
+  must(ebpf::fuzz::read_file(path) == ebpf::fuzz::read_pieces(file, 1 + 40 * (flags >> 1)),
+       "the same from a file and from memory");
   return 0;
 }
