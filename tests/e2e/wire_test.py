@@ -7,12 +7,14 @@ import os
 import time
 
 import pcap
+import servers
 import trace_file
 from lib import Failure, check, check_equal, enter_own_network, foreign, main, program, wait_until
 
 RECORDS_WANTED = 100_000
 SCALE = 10
-CAP_LEN = 512
+CAP_LEN, CAP_LEN_MAX = 512, 16384
+FILE_BYTES = 3 << 20
 
 
 def start_tcpdump(bench, path):
@@ -44,7 +46,7 @@ def key_of(record):
     return (local, remote) if record.direction == trace_file.SENT else (remote, local)
 
 
-def check_records(records, stream, what):
+def check_records(records, stream, what, cap_len):
     """One side's records of a stream, in their order: right bytes, nothing left out."""
     at = 0
     for record in records:
@@ -53,7 +55,7 @@ def check_records(records, stream, what):
         if position != at:
             raise Failure(f"{what}: {position - at} bytes between the record before and "
                           f"{trace_file.brief(record)}")
-        if record.cap_len != min(record.syscall_len, CAP_LEN):
+        if record.cap_len != min(record.syscall_len, cap_len):
             raise Failure(f"{what}: cap_len {record.cap_len} of {trace_file.brief(record)}")
         if record.payload != on_the_wire:
             raise Failure(f"{what}: the wire holds {bytes(on_the_wire[:40])!r} at the place of "
@@ -73,12 +75,13 @@ def check_cap_seq(records):
     return len(sockets)
 
 
-def every_record_is_what_the_wire_carried(bench):
+def compare(bench, cap_len, scale):
+    """Runs the traffic and compares; gives how many records it were."""
     enter_own_network()
     capture, trace = bench.path("wire.pcap"), bench.path("wire.ebpfrec")
-    producer = bench.producer("--perf-pages", "8192", "--record", trace, "--cap-len", str(CAP_LEN))
+    producer = bench.producer("--perf-pages", "8192", "--record", trace, "--cap-len", str(cap_len))
     tcpdump = start_tcpdump(bench, capture)
-    done = bench.run([program("ebpf-traffic"), "wire", str(SCALE)])
+    done = bench.run([program("ebpf-traffic"), "wire", str(scale)])
     said = json.loads(done.stdout)
     stop_tcpdump(tcpdump, capture)
     check_equal(producer.stop(), 0, "exit code of the producer")
@@ -102,7 +105,7 @@ def every_record_is_what_the_wire_carried(bench):
         stream = streams[key]
         check(stream.whole(), f"{name}: {sport} -> {dport} was captured whole")
         check_records(found, stream, f"{name}, {sport} -> {dport}, "
-                                     f"{'receiver' if direction else 'sender'}")
+                                     f"{'receiver' if direction else 'sender'}", cap_len)
         counts[name] += len(found)
     over_the_end = [key for key, stream in streams.items()
                     if stream.first_seq + len(stream.bytes) > pcap.WRAP]
@@ -111,8 +114,53 @@ def every_record_is_what_the_wire_carried(bench):
         print(f"  {name:24} {count:7} records")
     print(f"  {'together':24} {len(mine):7} records, {len(streams)} streams, "
           f"{sum(len(stream.bytes) for stream in streams.values()) / 1e6:.1f} MB on the wire, "
-          f"{len(over_the_end)} of them over the end of the sequence numbers")
-    check(len(mine) >= RECORDS_WANTED, f"{len(mine)} records, fewer than {RECORDS_WANTED}")
+          f"{len(over_the_end)} of them over the end of the sequence numbers, "
+          f"{sum(record.cap_len for record in mine) / 1e6:.1f} MB captured")
+    return len(mine)
 
 
-main(every_record_is_what_the_wire_carried)
+def every_record_is_what_the_wire_carried(bench):
+    count = compare(bench, CAP_LEN, SCALE)
+    check(count >= RECORDS_WANTED, f"{count} records, fewer than {RECORDS_WANTED}")
+
+
+def and_so_it_is_with_the_largest_captures(bench):
+    compare(bench, CAP_LEN_MAX, 1)
+
+
+def what_sendfile_sent_has_its_place(bench):
+    """nginx sends files without their ever being in its memory: records of the length alone."""
+    enter_own_network()
+    capture, trace = bench.path("wire.pcap"), bench.path("wire.ebpfrec")
+    producer = bench.producer("--perf-pages", "2048", "--record", trace)
+    port = 8088
+    server = servers.start_nginx(bench, port, server_lines="    location /sent { sendfile on; "
+                                 f"alias {bench.path('nginx')}/files/sent; }}\n")
+    servers.write(bench.path("nginx/files/sent"), os.urandom(FILE_BYTES))
+    tcpdump = start_tcpdump(bench, capture)
+    url = f"http://{servers.HOST}:{port}/sent"
+    servers.curl(bench, url, url, url)
+    server.stop()
+    stop_tcpdump(tcpdump, capture)
+    check_equal(producer.stop(), 0, "exit code of the producer")
+    records, gaps = trace_file.read(trace)
+    check_equal(gaps, [], "gaps in the trace")
+    [answers] = [stream for (source, _), stream in pcap.tcp_streams(capture).items()
+                 if source[1] == port]
+    at, without_bytes = 0, 0
+    for record in records:
+        if record.lport != port or record.direction != trace_file.SENT:
+            continue
+        check_equal(answers.offset(record.tcp_seq, at), at, f"place of {trace_file.brief(record)}")
+        if record.cap_len == 0:
+            without_bytes += record.syscall_len
+        else:
+            check_equal(record.payload, bytes(answers.bytes[at:at + record.cap_len]),
+                        f"bytes of {trace_file.brief(record)}")
+        at += record.syscall_len
+    check_equal(at, len(answers.bytes), "bytes in the records of the server")
+    check_equal(without_bytes, 3 * FILE_BYTES, "bytes that sendfile sent")
+
+
+main(every_record_is_what_the_wire_carried, and_so_it_is_with_the_largest_captures,
+     what_sendfile_sent_has_its_place)
