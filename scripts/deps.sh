@@ -92,7 +92,8 @@ rm -f "$log"
 
 # Nor at the next boot: the tests start servers of their own.
 declare -A services=([nginx-light]=nginx [redis-server]=redis-server [memcached]=memcached
-                     [postgresql-15]=postgresql [openssh-server]=ssh)
+                     [postgresql-15]=postgresql [openssh-server]=ssh
+                     [prometheus]=prometheus)
 for package in "${missing[@]}"; do
   service=${services[$package]:-}
   if [ -n "$service" ] && command -v update-rc.d >/dev/null; then

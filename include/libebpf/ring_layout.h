@@ -32,7 +32,7 @@ extern "C" {
 #define EBPF_CACHE_LINE 64u
 #define EBPF_LANES_MAX 64u
 #define EBPF_CONSUMERS_MAX 64u /* upper bound of the option; its default is 16 */
-#define EBPF_CONSUMERS_DEFAULT 16u
+#define EBPF_CONSUMERS_DEFAULT 48u
 #define EBPF_RECORD_ALIGN 8u
 
 /* ---- records ---------------------------------------------------------------- */

@@ -102,7 +102,9 @@ EBPF_API void bpf_tracer_finish(void);
  *   ring, which must not be written to. Both are valid until it returns. It may block: then
  *   this program falls behind and loses its oldest records (user_enqueue_lost), nobody else
  *   does. A C++ exception that leaves it ends the program.
- * thread_nr: 1 to 64. Each takes one of the producer's consumer slots while the tracer runs.
+ * thread_nr: 1 to 64. Each takes one of the producer's consumer slots while the tracer runs
+ *   (--max-consumers of ebpf-producer; by default two programs with 16 threads each find room
+ *   beside 16 agents).
  * perf_pages_cnt: pages of each CPU's perf buffer; a power of two up to 65536.
  * ring_size: full-size records that the ring holds at least; a power of two, 2 to 16777216.
  * max_socket_entries, max_trace_entries: sockets, threads followed at once; 1 to 16777216.

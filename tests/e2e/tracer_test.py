@@ -208,6 +208,27 @@ def goes_on_with_the_next_producer(bench):
     original.quit()
 
 
+def two_programs_with_sixteen_threads_each_find_room(bench):
+    os.chmod(bench.folder, 0o711)
+    bench.producer("--threads", "4")
+    programs = [agent(bench, "16", "7", "-", name=name, user="nobody").wait_running()
+                for name in ("one", "two")]
+    for original in programs:
+        original.call("start")
+    wait_until(lambda: bench.ctl("tracer", "show")["consumer_count"] == 32, 10, "all attach")
+    bench.smoke(3)
+    wait_until(lambda: len(programs[0].ours()) >= 40 and
+               len(programs[0].ours()) == len(programs[1].ours()), 10, "both get the records")
+    for original in programs:
+        threads = {}
+        for record in original.ours():
+            threads.setdefault(record["socket"], set()).add(record["thread"])
+        check(all(len(found) == 1 for found in threads.values()), f"threads of a socket: {threads}")
+        check(len(set.union(*threads.values())) > 4, "more threads are used than there are lanes")
+        original.call("stop")
+        original.quit()
+
+
 def keeps_its_libbpf_apart(bench):
     original = agent(bench, "1", "7", "-", program="tracer_agent_own_libbpf").wait_running()
     original.call("own_libbpf")  # from here on the program's libbpf reports to the program
@@ -239,4 +260,4 @@ def runs_the_rust_sample(bench):
 
 
 lib.main(runs_the_rust_sample, becomes_the_producer, attaches_without_privilege, goes_on_with_the_next_producer,
-         keeps_its_libbpf_apart)
+         keeps_its_libbpf_apart, two_programs_with_sixteen_threads_each_find_room)
