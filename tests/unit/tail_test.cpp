@@ -8,7 +8,7 @@
 
 #include <sstream>
 
-#include "consumer/examples/format.h"
+#include "consumer/view/format.h"
 #include "tests/unit/consumer_producer.h"
 
 namespace ebpf {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One line of text per record or gap. The format is described in consumer/examples/format.h and
+//! One line of text per record or gap. The format is described in consumer/view/format.h and
 //! is the same, byte for byte, as that of the agent in C++.
 
 use crate::os;

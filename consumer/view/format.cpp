@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "consumer/examples/format.h"
+#include "consumer/view/format.h"
 
 #include <arpa/inet.h>
 #include <time.h>
@@ -14,7 +14,7 @@
 namespace ebpf {
 namespace {
 
-constexpr size_t kPayloadColumns = 80;
+constexpr size_t kHexColumns = 16;
 constexpr size_t kNameColumns = EBPF_COMM_BYTES * 4;  // every byte escaped
 
 size_t name_length(const SK_BPF_DATA& data) {
@@ -54,16 +54,6 @@ void append_endpoint(std::string& out, const uint8_t (&address)[16], const tuple
   const std::string text = address_text(address, tuple.addr_len);
   out += tuple.addr_len == 6 ? '[' + text + ']' : text;
   out += ':' + std::to_string(port);
-}
-
-void append_first_line(std::string& out, const uint8_t* payload, size_t length) {
-  const uint8_t* end = std::find(payload, payload + length, '\n');
-  if (end != payload + length && end != payload && end[-1] == '\r') --end;
-  if (end == payload) return;
-  out += ' ';
-  if (!append_escaped(out, payload, static_cast<size_t>(end - payload), kPayloadColumns)) {
-    out += "...";
-  }
 }
 
 void append_json_line(std::string& out, const nlohmann::ordered_json& object) {
@@ -126,8 +116,10 @@ const char* direction_name(uint8_t direction) {
   return direction == SOCK_DIR_SND ? "send" : "recv";
 }
 
-void append_text_record(std::string& out, const ebpf_record& record) {
-  const SK_BPF_DATA& data = record.data;
+namespace {
+
+// The line of a record up to its length.
+void append_head(std::string& out, const SK_BPF_DATA& data) {
   append_time(out, data.timestamp);
   out += ' ';
   append_escaped(out, data.process_name, name_length(data), kNameColumns, true);
@@ -146,8 +138,49 @@ void append_text_record(std::string& out, const ebpf_record& record) {
   out += " seq=" + std::to_string(data.cap_seq);
   out += " trace=" + std::to_string(data.syscall_trace_id_call);
   out += " len=" + std::to_string(data.cap_len) + '/' + std::to_string(data.syscall_len);
-  append_first_line(out, ebpf_record_payload(&record), data.cap_len);
+}
+
+// One line of a dump: columns of unequal length are filled, so that the text lines up.
+void append_hex_line(std::string& out, const uint8_t* bytes, size_t at, size_t count) {
+  char text[16];
+  std::snprintf(text, sizeof text, "    %04zx ", at);
+  out += text;
+  for (size_t i = 0; i < kHexColumns; ++i) {
+    if (i == kHexColumns / 2) out += ' ';
+    std::snprintf(text, sizeof text, i < count ? " %02x" : "   ", i < count ? bytes[i] : 0u);
+    out += text;
+  }
+  out += "  ";
+  for (size_t i = 0; i < count; ++i) {
+    out += bytes[i] >= 0x20 && bytes[i] < 0x7f ? static_cast<char>(bytes[i]) : '.';
+  }
   out += '\n';
+}
+
+}  // namespace
+
+void append_first_line(std::string& out, const uint8_t* payload, size_t length,
+                       size_t max_columns) {
+  const uint8_t* end = std::find(payload, payload + length, '\n');
+  if (end != payload + length && end != payload && end[-1] == '\r') --end;
+  if (!append_escaped(out, payload, static_cast<size_t>(end - payload), max_columns)) out += "...";
+}
+
+void append_text_record(std::string& out, const ebpf_record& record) {
+  append_head(out, record.data);
+  const size_t before = out.size();
+  append_first_line(out += ' ', ebpf_record_payload(&record), record.data.cap_len);
+  if (out.size() == before + 1) out.pop_back();
+  out += '\n';
+}
+
+void append_hex_record(std::string& out, const ebpf_record& record) {
+  append_head(out, record.data);
+  out += '\n';
+  const uint8_t* payload = ebpf_record_payload(&record);
+  for (size_t at = 0; at < record.data.cap_len; at += kHexColumns) {
+    append_hex_line(out, payload + at, at, std::min(kHexColumns, record.data.cap_len - at));
+  }
 }
 
 void append_text_gap(std::string& out, const ebpf_gap& gap) {

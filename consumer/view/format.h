@@ -36,6 +36,10 @@
 //
 // The causes are lapped, perf_full, no_room, restart, corrupt; any other value: unknown.
 //
+// The hex format is that line without TEXT, then the payload, 16 bytes to the line:
+//
+//       0000  47 45 54 20 2f 20 48 54  54 50 2f 31 2e 31 0d 0a  GET / HTTP/1.1..
+//
 // JSON is one object per line, ASCII only; see append_json_record() and append_json_gap().
 #pragma once
 
@@ -61,7 +65,11 @@ const char* direction_name(uint8_t direction);
 
 // Each appends one line with its \n.
 void append_text_record(std::string& out, const ebpf_record& record);
+void append_hex_record(std::string& out, const ebpf_record& record);  // several lines
 void append_text_gap(std::string& out, const ebpf_gap& gap);
+// The first line of a payload as TEXT above, with at most max_columns columns.
+void append_first_line(std::string& out, const uint8_t* payload, size_t length,
+                       size_t max_columns = 80);
 
 // The fields of SK_BPF_DATA under their names, the tuple flattened: process_id, thread_id,
 // process_name, raddr, laddr (text), rport, lport, addr_len, protocol (numbers), socket_id,
