@@ -75,5 +75,7 @@ class Action {
 void add_tracer(CLI::App& app, const Options& options, Action& action);
 void add_socktrace(CLI::App& app, const Options& options, Action& action);
 void add_check(CLI::App& app, const Options& options, Action& action);
+void add_record(CLI::App& app, const Options& options, Action& action);
+void add_tail(CLI::App& app, const Options& options, Action& action);
 
 }  // namespace ebpf::ctl

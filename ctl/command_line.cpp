@@ -260,6 +260,8 @@ void add_command_line(CLI::App& app, Options& options, Action& action) {
   add_tracer(app, options, action);
   add_socktrace(app, options, action);
   add_check(app, options, action);
+  add_record(app, options, action);
+  add_tail(app, options, action);
   for (CLI::App* object : app.get_subcommands({})) {
     // One help option for all: that of the program, which finds the command in question.
     for (CLI::App* command : object->get_subcommands({})) command->set_help_flag();

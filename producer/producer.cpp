@@ -23,8 +23,8 @@ Producer::Producer(const ProducerOptions& options, LogSink log)
 std::unique_ptr<Producer> Producer::create(const ProducerOptions& options, LogSink log,
                                            StartError* why) {
   std::unique_ptr<Producer> producer(new Producer(options, std::move(log)));
-  if (!producer->open_ring(why) || !producer->open_source(why) || !producer->open_server(why) ||
-      !producer->start_source(why)) {
+  if (!producer->open_replay(why) || !producer->open_ring(why) || !producer->open_source(why) ||
+      !producer->open_server(why) || !producer->start_source(why)) {
     return nullptr;
   }
   return producer;
@@ -50,6 +50,19 @@ Producer::~Producer() {
                               options_.record_path + ", " + std::to_string(recorder_->lost()) +
                               " lost");
   }
+}
+
+// Before the ring, which must have room for the longest record of the file.
+bool Producer::open_replay(StartError* why) {
+  if (options_.replay.path.empty()) return true;
+  auto player = TracePlayer::open(options_.replay.path);
+  if (!player) {
+    *why = {StartStage::kOptions, player.error()};
+    return false;
+  }
+  player_ = std::move(*player);
+  options_.ring.cap_bytes = std::max(options_.ring.cap_bytes, player_->cap_bytes());
+  return true;
 }
 
 bool Producer::open_ring(StartError* why) {
@@ -83,14 +96,9 @@ bool Producer::open_ring(StartError* why) {
 }
 
 bool Producer::open_source(StartError* why) {
-  if (!options_.replay.path.empty()) {
-    auto player = TracePlayer::open(options_.replay.path);
-    if (!player) {
-      *why = {StartStage::kOptions, player.error()};
-      return false;
-    }
+  if (player_) {
     replay_ =
-        std::make_unique<Replay>(options_.replay, std::move(*player), *publisher_, *slots_, log_);
+        std::make_unique<Replay>(options_.replay, std::move(player_), *publisher_, *slots_, log_);
     source_ = "replay: " + options_.replay.path;
     return true;
   }

@@ -49,6 +49,7 @@ class Producer {
 
  private:
   Producer(const ProducerOptions& options, LogSink log);
+  bool open_replay(StartError* why);
   bool open_ring(StartError* why);
   bool open_source(StartError* why);
   bool open_server(StartError* why);
@@ -76,6 +77,7 @@ class Producer {
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<KernelTracer> tracer_;
   std::unique_ptr<Drain> drain_;
+  std::unique_ptr<TracePlayer> player_;  // until the replay takes it
   std::unique_ptr<Replay> replay_;
   std::unique_ptr<ControlServer> server_;
   std::atomic<bool> stop_{false};
