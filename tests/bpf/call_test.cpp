@@ -261,27 +261,29 @@ TEST_P(Call, KeepsWhatCouldBeRead) {
 TEST_P(Call, IsSeenOnAConnectionOlderThanTheTracer) {
   Pair pair = connect_tcp(Family::kInet);
   send_all(pair.client, "something before");
-  int ready[2];
-  require(pipe(ready) == 0, "pipe");
+  int done[2];
+  require(pipe(done) == 0, "pipe");
+  const TracerOptions options = small_options(GetParam());
   const pid_t reader = fork();
   if (reader == 0) {
-    receive(pair.server);
-    require(write(ready[1], "r", 1) == 1, "ready");
-    receive(pair.server);  // waits while the tracer comes
-    receive(pair.server);
+    for (int i = 0; i < 3; i++) {
+      receive(pair.server);  // the second one waits while the tracer comes
+      require(write(done[1], "r", 1) == 1, "done");
+    }
     _exit(0);
   }
-  char byte;
-  require(read(ready[0], &byte, 1) == 1, "ready");
-  usleep(20000);
-  EBPF_OPEN_TRACING(tracing, small_options(GetParam()));
+  const auto wait_for_reader = [&] {
+    char byte;
+    require(read(done[0], &byte, 1) == 1, "done");
+  };
+  wait_for_reader();
+  EBPF_OPEN_TRACING(tracing, options);
   const uint32_t seq = next_send_seq(pair.client);
   tracing->run([&] {
-    send_all(pair.client, kRequest);
-    usleep(20000);
-    send_all(pair.client, kRequest);
-    waitpid(reader, nullptr, 0);
-    usleep(20000);
+    for (int i = 0; i < 2; i++) {
+      send_all(pair.client, kRequest);
+      wait_for_reader();
+    }
     return 0;
   });
   require(waitpid(reader, nullptr, 0) == reader, "reader");

@@ -33,7 +33,9 @@ pid_t start_client(int tcp, int udp) {
 }
 
 TEST_P(Compat, CallsOf32BitProcessesAreRecords) {
-  EBPF_OPEN_TRACING(tracing, small_options(GetParam()));
+  TracerOptions options = small_options(GetParam());
+  options.filters.allow_names = {"compat_client"};  // execve() names it so
+  EBPF_OPEN_TRACING(tracing, options);
   Pair tcp = connect_tcp(Family::kInet);
   Pair udp = connect_udp(Family::kInet);
   const uint32_t sent_seq = next_send_seq(tcp.client);

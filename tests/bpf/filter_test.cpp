@@ -147,13 +147,24 @@ struct Seen {
   KernelCounters counters;
 };
 
-// How many records two processes named "first" and "second" make under these filters.
+const std::string& first_name() {
+  static const std::string name = own_name() + "-1";
+  return name;
+}
+
+const std::string& second_name() {
+  static const std::string name = own_name() + "-2";
+  return name;
+}
+
+// How many records two processes with these names make under these filters.
 std::optional<Seen> run_two(const TracerOptions& base,
                             const std::function<void(TracerFilters&, pid_t, pid_t)>& set,
                             std::string* why) {
-  const Child first = waiting_child("first");
-  const Child second = waiting_child("second");
+  const Child first = waiting_child(first_name().c_str());
+  const Child second = waiting_child(second_name().c_str());
   TracerOptions options = base;
+  options.filters.allow_names = {first_name(), second_name()};
   set(options.filters, first.pid, second.pid);
   auto tracing = Tracing::open(options, why);
   if (tracing) {
@@ -198,14 +209,18 @@ TEST_P(Filter, DeniesAProcessEvenIfItIsAllowed) {
 }
 
 TEST_P(Filter, AllowsAName) {
-  EBPF_RUN_TWO(seen, ([](TracerFilters& f, pid_t, pid_t) { f.allow_names = {"second"}; }));
+  EBPF_RUN_TWO(seen, ([](TracerFilters& f, pid_t, pid_t) { f.allow_names = {second_name()}; }));
   EXPECT_EQ(seen->first, 0u);
   EXPECT_EQ(seen->second, 1u);
   EXPECT_GE(seen->counters[COUNTER_FILTERED_NAME], 1u);
 }
 
 TEST_P(Filter, DeniesANameAndKeepsOthers) {
-  EBPF_RUN_TWO(seen, ([](TracerFilters& f, pid_t, pid_t) { f.deny_names = {"second", "x"}; }));
+  EBPF_RUN_TWO(seen, ([](TracerFilters& f, pid_t first, pid_t second) {
+                 f.allow_names.clear();
+                 f.deny_names = {second_name(), "x"};
+                 f.allow_pids = {static_cast<uint32_t>(first), static_cast<uint32_t>(second)};
+               }));
   EXPECT_EQ(seen->first, 1u);
   EXPECT_EQ(seen->second, 0u);
 }

@@ -178,7 +178,7 @@ INSTANTIATE_TEST_SUITE_P(Objects, Inference, testing::ValuesIn(quick_variants())
 
 TEST_P(Inference, InTheKernelSaysWhatTheHeaderSaysNatively) {
   TracerOptions options = small_options(GetParam());
-  options.perf_pages = 1024;
+  options.perf_pages = 2048;
   EBPF_OPEN_TRACING(tracing, options);
   auto& ports = shared<Ports>();
   const auto events = tracing->trace([&] { return talk(&ports); });

@@ -3,7 +3,6 @@
 // says the same is checked in same_records_test.cpp.
 #include <arpa/inet.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -77,7 +76,6 @@ void check_tcp(const Variant& variant, Family family, const Expected& expected) 
   auto& truth = shared<TcpTruth>();
   const uint64_t before = monotonic_ns();
   const auto events = tracing->trace([&] {
-    prctl(PR_SET_NAME, "traced");
     Pair pair = connect_tcp(family);
     truth = {local_address(pair.client).port(), local_address(pair.server).port(),
              next_send_seq(pair.client), next_send_seq(pair.server)};
@@ -113,7 +111,7 @@ void check_tcp(const Variant& variant, Family family, const Expected& expected) 
     const SK_BPF_DATA& data = events[i].data;
     EXPECT_EQ(events[i].payload, wanted[i].payload);
     EXPECT_EQ(data.thread_id, data.process_id);
-    EXPECT_STREQ(reinterpret_cast<const char*>(data.process_name), "traced");
+    EXPECT_EQ(reinterpret_cast<const char*>(data.process_name), own_name());
     expect_tuple(events[i], expected, wanted[i].rport, wanted[i].lport);
     EXPECT_EQ(data.l7_protocal_hint, SOCK_DATA_HTTP1);
     EXPECT_EQ(data.msg_type, wanted[i].msg_type);

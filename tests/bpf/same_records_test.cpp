@@ -90,12 +90,12 @@ int traffic() {
   return 0;
 }
 
-// What must be equal: ids and ports in the order of their appearance, sequence numbers
-// relative to the socket's first.
+// What must be equal: ids in the order of their appearance, ports in that of their socket,
+// sequence numbers relative to the socket's first.
 std::vector<std::string> describe(const std::vector<Event>& events) {
   std::map<uint64_t, size_t> sockets;
   std::map<uint64_t, size_t> traces;
-  std::map<uint16_t, size_t> ports;
+  std::map<uint64_t, std::map<uint16_t, size_t>> ports;
   std::map<std::pair<uint64_t, int>, uint64_t> first_seq;
   const auto nth = [](auto& seen, auto value) {
     return seen.emplace(value, seen.size()).first->second;
@@ -111,7 +111,8 @@ std::vector<std::string> describe(const std::vector<Event>& events) {
          << " direction " << int{data.direction} << " l7 " << data.l7_protocal_hint << " type "
          << int{data.msg_type} << " likely " << data.need_reconfirm << " l4 "
          << int{data.tuple.protocol} << " family " << int{data.tuple.addr_len} << " ports "
-         << nth(ports, data.tuple.lport) << ' ' << nth(ports, data.tuple.rport) << " seq +"
+         << nth(ports[data.socket_id], data.tuple.lport) << ' '
+         << nth(ports[data.socket_id], data.tuple.rport) << " seq +"
          << static_cast<uint32_t>(data.tcp_seq - first) << " moved " << data.syscall_len << ": "
          << testing::PrintToString(event.payload);
     lines.push_back(line.str());

@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 
 namespace ebpf::test {
 namespace {
+
+constexpr uint32_t kSweepBudget = 256;  // entries
 
 // Bare machines have no tracefs mounted: it is, for this process alone.
 void mount_tracefs() {
@@ -40,9 +43,16 @@ std::vector<Variant> quick_variants() {
 
 void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
 
+const std::string& own_name() {
+  static const std::string name = "test-" + std::to_string(getpid());
+  return name;
+}
+
 TracerOptions small_options(const Variant& variant) {
   TracerOptions options;
-  options.perf_pages = 64;
+  prctl(PR_SET_NAME, own_name().c_str());
+  options.filters.allow_names = {own_name()};
+  options.perf_pages = 512;
   options.max_socket_entries = 4096;
   options.max_trace_entries = 4096;
   options.attach = variant.attach;
@@ -128,6 +138,7 @@ std::vector<Event> stream(Tracing& tracing, const std::function<int()>& body, ui
   int status = 0;
   for (pid_t ended = 0; ended == 0; ended = waitpid(pid, &status, WNOHANG)) {
     drain();
+    tracer.forget_dead_sockets(kSweepBudget);
     usleep(1000);
   }
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "child: status " << status;
@@ -135,6 +146,22 @@ std::vector<Event> stream(Tracing& tracing, const std::function<int()>& body, ui
   drain();
   *lost = tracer.counters()[COUNTER_LOST];
   return events;
+}
+
+uint64_t sockets_in_map(Tracing& tracing) {
+  const KernelCounters counters = tracing.tracer().counters();
+  return counters[COUNTER_SOCKET_INSERTED] - counters[COUNTER_SOCKET_DELETED];
+}
+
+uint64_t sockets_in_map_at_last(Tracing& tracing, uint64_t left) {
+  constexpr int kTries = 3000;
+  EXPECT_TRUE(tracing.tracer().start());
+  for (int i = 0; i < kTries && sockets_in_map(tracing) > left; i++) {
+    tracing.tracer().forget_dead_sockets(kSweepBudget);
+    usleep(10'000);
+  }
+  EXPECT_TRUE(tracing.tracer().stop());
+  return sockets_in_map(tracing);
 }
 
 std::vector<Event> of_direction(const std::vector<Event>& events, uint8_t direction) {

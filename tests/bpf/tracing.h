@@ -32,6 +32,11 @@ std::vector<Variant> all_variants();
 std::vector<Variant> quick_variants();
 void PrintTo(const Variant& variant, std::ostream* out);
 
+// The name that small_options() gives to the calling thread, and so to whatever it starts.
+const std::string& own_name();
+
+// Only threads that have own_name() are captured: what else the machine does, other tests
+// among it, neither fills the perf buffers nor shows in the counters.
 TracerOptions small_options(const Variant& variant);
 
 class Tracing {
@@ -46,7 +51,7 @@ class Tracing {
   pid_t run(const std::function<int()>& body);
 
   // What the perf buffers hold of that process, in time order; everything else is thrown
-  // away. 0: of all processes.
+  // away. 0: of all processes that have own_name().
   std::vector<Event> take(pid_t pid);
 
   // run(), then take().
@@ -56,8 +61,9 @@ class Tracing {
   std::unique_ptr<KernelTracer> tracer_;
 };
 
-// Like trace(), but for the records of all processes, drained while the child runs: for more
-// of them than the perf buffers hold. `lost` tells how many were lost all the same.
+// Like trace(), but for the records of all processes, drained while the child runs, as the
+// producer does it, sweep included: for more of them than the perf buffers hold. `lost` tells
+// how many were lost all the same.
 std::vector<Event> stream(Tracing& tracing, const std::function<int()>& body, uint64_t* lost);
 
 // Opens tracing or skips the test with the reason; under CI a refusal is a failure.
@@ -68,6 +74,17 @@ std::vector<Event> stream(Tracing& tracing, const std::function<int()>& body, ui
     if (std::getenv("CI")) FAIL() << why_not_##tracing;                    \
     GTEST_SKIP() << why_not_##tracing;                                     \
   }
+
+// Sockets in the tracer's map.
+uint64_t sockets_in_map(Tracing& tracing);
+
+// The same, when those that have ended are gone. The kernel may still be busy with some of them,
+// and the last word on others comes from the sweep; so it waits until no more than `left`
+// are there, and gives up after a while.
+uint64_t sockets_in_map_at_last(Tracing& tracing, uint64_t left);
+
+// So many may stay for longer: sockets of others, which nobody traces, live at their addresses.
+constexpr uint64_t kSocketsThatMayStay = 50;
 
 // The events of one direction.
 std::vector<Event> of_direction(const std::vector<Event>& events, uint8_t direction);
