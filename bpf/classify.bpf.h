@@ -25,12 +25,11 @@ EBPF_INLINE struct infer_input infer_input_of(const struct scratch* scratch,
   return input;
 }
 
-/* The first step of inference, from what is known of the socket. Returns 1 if there has to
- * be a second one. */
-EBPF_INLINE int classify(struct scratch* scratch, const struct tracer_config* config) {
+/* The first step of inference, from what is known of the socket (`entry` may be null). Returns 1 if
+ * there has to be a second one. */
+EBPF_INLINE int classify(struct scratch* scratch, const struct tracer_config* config,
+                         const struct socket_entry* entry) {
   struct call_state* call = &scratch->call;
-  int is_stale;
-  const struct socket_entry* entry = find_socket(call, &is_stale);
   __builtin_memset(&call->state, 0, sizeof(call->state));
   if (entry) call->state = entry->state;
   struct infer_input input = infer_input_of(scratch, config);
@@ -113,11 +112,9 @@ enum held_step { HELD_NOTHING, HELD_JOIN, HELD_FLUSH };
 /* Known sockets: what waits is joined to a receiving call, and goes ahead of any other one
  * as a record of its own; then this call is emitted with the bytes that were held, and
  * comes back to be gathered again. */
-EBPF_INLINE enum held_step take_held(struct scratch* scratch) {
+EBPF_INLINE enum held_step take_held(struct scratch* scratch, struct socket_entry* entry) {
   struct call_state* call = &scratch->call;
-  int is_stale;
   if (call->protocol != EBPF_IPPROTO_TCP || call->held_count) return HELD_NOTHING;
-  struct socket_entry* entry = find_socket(call, &is_stale);
   if (!entry || !entry->held_count) return HELD_NOTHING;
   entry->held_count = 0;
   const struct held_read* held = find_held(call);

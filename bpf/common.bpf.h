@@ -9,6 +9,7 @@
 
 #include <linux/bpf.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/kernel_abi.h"
@@ -41,13 +42,54 @@
     bound_;                     \
   })
 
-/* Kernel memory at `base + offset`; 0 where it cannot be read. */
+/*
+ * Kernel memory at `base + offset`; 0 where it cannot be read.
+ *
+ * EBPF_DIRECT_LOADS, for Linux 6.2 and later: a load in place of a call. bpf_rdonly_cast gives an
+ * address the type of a kernel struct, and what is loaded through it may fault without harm. Only
+ * the first eight bytes of that struct are looked at: they are an integer on every kernel, and the
+ * verifier lets any part of an integer be read.
+ */
+#ifdef EBPF_DIRECT_LOADS
+struct timespec64 {
+  int64_t tv_sec;
+} __attribute__((preserve_access_index));
+struct task_struct {
+  char comm[EBPF_COMM_BYTES];
+} __attribute__((preserve_access_index));
+extern void* bpf_rdonly_cast(const void* address, uint32_t type_id) __ksym;
+
+#define READ_KERNEL(type, base, offset)                                     \
+  (*(const volatile type*)bpf_rdonly_cast((const void*)((base) + (offset)), \
+                                          bpf_core_type_id_kernel(struct timespec64)))
+#else
 #define READ_KERNEL(type, base, offset)                                               \
   ({                                                                                  \
     type value_ = 0;                                                                  \
     bpf_probe_read_kernel(&value_, sizeof(value_), (const void*)((base) + (offset))); \
     value_;                                                                           \
   })
+#endif
+
+/* Sixteen bytes of it; `to` holds zeros. */
+EBPF_INLINE void read_kernel_pair(uint64_t* to, uint64_t from) {
+#ifdef EBPF_DIRECT_LOADS
+  to[0] = READ_KERNEL(uint64_t, from, 0);
+  to[1] = READ_KERNEL(uint64_t, from, 8);
+#else
+  bpf_probe_read_kernel(to, 16, (const void*)from);
+#endif
+}
+
+/* Name of the current thread, padded with zeros, into an aligned place. */
+EBPF_INLINE void read_current_comm(uint8_t* to) {
+#ifdef EBPF_DIRECT_LOADS
+  read_kernel_pair((uint64_t*)to,
+                   bpf_get_current_task() + bpf_core_field_offset(struct task_struct, comm));
+#else
+  bpf_get_current_comm(to, EBPF_COMM_BYTES);
+#endif
+}
 
 /*
  * User memory. Kernels before 5.5 have one probe read for both kinds of memory, so the

@@ -25,6 +25,28 @@ EBPF_INLINE void fill_endpoints(struct SK_BPF_DATA* data, struct socket_entry* e
   for (int i = 0; i < 5; i++) to[i] = known[i]; /* 38 bytes, and 2 of padding, zero in both */
 }
 
+#ifdef EBPF_RINGS
+/* Wakes user space when this event makes enough of them; it looks in by itself otherwise. */
+EBPF_INLINE long output_to_ring(const struct kernel_event* event, uint64_t size,
+                                const struct tracer_config* config) {
+  uint32_t cpu = bpf_get_smp_processor_id();
+  void* ring = bpf_map_lookup_elem(&rings_map, &cpu);
+  if (!ring) return -1;
+  uint64_t unread = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
+  uint64_t wake = config->wake_bytes;
+  uint64_t flags = unread < wake && unread + size >= wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+  return bpf_ringbuf_output(ring, (void*)&event->lost, size, flags);
+}
+#endif
+
+EBPF_INLINE long output(void* ctx, const struct kernel_event* event, uint64_t size,
+                        const struct tracer_config* config) {
+#ifdef EBPF_RINGS
+  if (config->transport == EVENTS_IN_RINGS) return output_to_ring(event, size, config);
+#endif
+  return bpf_perf_event_output(ctx, &events_map, BPF_F_CURRENT_CPU, (void*)&event->lost, size);
+}
+
 EBPF_INLINE void send_event(void* ctx, struct scratch* scratch,
                             const struct tracer_config* config) {
   struct kernel_event* event = &scratch->event;
@@ -37,7 +59,7 @@ EBPF_INLINE void send_event(void* ctx, struct scratch* scratch,
    * still is inside of the payload arrays. The header makes the size positive. */
   captured &= 2 * EBPF_CAP_BYTES_MAX - 1;
   uint64_t size = sizeof(*event) - KERNEL_EVENT_NOT_SENT + captured;
-  if (bpf_perf_event_output(ctx, &events_map, BPF_F_CURRENT_CPU, &event->lost, size) == 0) return;
+  if (output(ctx, event, size, config) == 0) return;
   counters->of[COUNTER_LOST]++;
   uint32_t lane = 0;
   if (config->lane_count) lane = ebpf_lane_of(event->data.socket_id, config->lane_count);
@@ -62,7 +84,7 @@ EBPF_INLINE void emit(void* ctx, struct scratch* scratch, const struct tracer_co
   uint64_t thread = bpf_get_current_pid_tgid();
   data->process_id = thread >> 32;
   data->thread_id = (uint32_t)thread;
-  bpf_get_current_comm(data->process_name, sizeof(data->process_name));
+  read_current_comm(data->process_name);
   fill_endpoints(data, entry, call, at);
   data->socket_id = entry->socket_id;
   data->l7_protocal_hint = call->state.protocol;

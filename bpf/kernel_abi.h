@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
- * What the BPF programs and the producer agree on: the event in the perf buffer, the
+ * What the BPF programs and the producer agree on: the event in the buffer, the
  * offsets table, the configuration and the counters. Included by both sides; it must
  * not include kernel or libc headers.
  */
@@ -12,7 +12,7 @@
 /*
  * One event, as the programs build it. The raw data of a perf record starts 4 bytes behind
  * an 8-byte boundary, so what is sent starts at `lost`, and `data` falls on a boundary in
- * both places. data.cap_len payload bytes follow. data.timestamp is CLOCK_MONOTONIC in
+ * both places. In a BPF ring buffer it is the same, but off by 4. data.cap_len payload bytes follow. data.timestamp is CLOCK_MONOTONIC in
  * nanoseconds here; the producer makes wall-clock microseconds of it when it copies.
  */
 struct kernel_event {
@@ -67,7 +67,14 @@ struct tracer_config {
   uint64_t id_base;         /* first socket and trace id: µs since 1970 at start */
   uint32_t protocols;       /* bit PROTOCOL_BIT(): protocols that are recognised */
   uint32_t filters;         /* FILTER_*: which filter maps to ask */
+  uint32_t transport;       /* EVENTS_* */
+  uint32_t wake_bytes;      /* EVENTS_IN_RINGS: user space is woken when so much is unread */
 };
+
+/* tracer_config.transport: how events come to user space. */
+#define EVENTS_IN_PERF_BUFFERS 0u
+#define EVENTS_IN_RINGS 1u /* BPF ring buffers, one per CPU (objects for Linux 5.12 and later) */
+
 /* By index of ebpf_protocol_index() (libebpf/control.h): 1 HTTP/1, 2 HTTP/2, 3 Dubbo, 4 MySQL,
  * 5 Redis, 6 Kafka, 7 DNS. */
 #define PROTOCOL_BIT(index) (1u << (index))

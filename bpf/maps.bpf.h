@@ -194,6 +194,21 @@ struct {
   __uint(value_size, sizeof(uint32_t));
 } events_map SEC(".maps");
 
+#ifdef EBPF_RINGS
+/* A BPF ring buffer per CPU: all CPUs on one would wait for its lock. */
+struct event_ring {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 4096);
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+  __uint(max_entries, 1); /* set: possible CPUs */
+  __type(key, uint32_t);
+  __array(values, struct event_ring);
+} rings_map SEC(".maps");
+#endif
+
 /*
  * Header reads: some programs read the length or the header of a message first, and the
  * message with a second call. What the first one brought waits here for the second one, or

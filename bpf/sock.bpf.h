@@ -33,7 +33,7 @@ EBPF_INLINE int resolve_socket(struct call_state* call, const struct offsets_tab
     uint64_t array;
   } table = {};
   if (at->fdt_fd == at->fdt_max_fds + 8) { /* as in every kernel so far: one read for both */
-    bpf_probe_read_kernel(&table, sizeof(table), (const void*)(fdt + at->fdt_max_fds));
+    read_kernel_pair((uint64_t*)&table, fdt + at->fdt_max_fds);
   } else {
     table.max_fds = READ_KERNEL(uint32_t, fdt, at->fdt_max_fds);
     table.array = READ_KERNEL(uint64_t, fdt, at->fdt_fd);
@@ -107,8 +107,8 @@ EBPF_INLINE void read_endpoints(struct endpoints* ends, const struct call_state*
   } else {
     __builtin_memset(&ends->remote, 0, sizeof(ends->remote));
     __builtin_memset(&ends->local, 0, sizeof(ends->local));
-    bpf_probe_read_kernel(&ends->remote, 16, (const void*)(sk + at->sock_v6_daddr));
-    bpf_probe_read_kernel(&ends->local, 16, (const void*)(sk + at->sock_v6_rcv_saddr));
+    read_kernel_pair(ends->remote.part, sk + at->sock_v6_daddr);
+    read_kernel_pair(ends->local.part, sk + at->sock_v6_rcv_saddr);
   }
   ends->rport = __builtin_bswap16(READ_KERNEL(uint16_t, sk, at->sock_dport));
   ends->lport = READ_KERNEL(uint16_t, sk, at->sock_num);

@@ -38,6 +38,34 @@ struct saved_regs {
 #define SAVED_REGS_OFFSET 32
 #define USER_CS_64 0x33
 
+/* What tells whether a call is traced, and then its arguments. One read brings both, where a read
+ * is a call. */
+#ifdef EBPF_DIRECT_LOADS
+#define READ_REG(regs, at, name) \
+  ((regs)->name = READ_KERNEL(uint64_t, at, __builtin_offsetof(struct saved_regs, name)))
+
+EBPF_INLINE int read_call_number(struct saved_regs* regs, uint64_t at) {
+  READ_REG(regs, at, cs);
+  READ_REG(regs, at, orig_ax);
+  return 1;
+}
+
+EBPF_INLINE void read_arguments(struct saved_regs* regs, uint64_t at) {
+  READ_REG(regs, at, di);
+  READ_REG(regs, at, si);
+  READ_REG(regs, at, dx);
+  READ_REG(regs, at, r10);
+  READ_REG(regs, at, r8);
+  READ_REG(regs, at, r9);
+}
+#else
+EBPF_INLINE int read_call_number(struct saved_regs* regs, uint64_t at) {
+  return bpf_probe_read_kernel(regs, sizeof(*regs), (const void*)at) == 0;
+}
+
+EBPF_INLINE void read_arguments(struct saved_regs* regs, uint64_t at) {}
+#endif
+
 EBPF_INLINE void go_to(void* ctx, struct scratch* scratch, enum stage stage) {
   scratch->call.tail_calls++;
   bpf_tail_call(ctx, &stages_map, stage);
@@ -168,7 +196,9 @@ EBPF_INLINE void run_classify(void* ctx) {
   const struct tracer_config* config = LOOKUP_FIRST(config_map);
   struct scratch* scratch = this_cpu_scratch();
   if (!config || !scratch) return;
-  enum held_step step = take_held(scratch);
+  int is_stale;
+  struct socket_entry* entry = find_socket(&scratch->call, &is_stale);
+  enum held_step step = take_held(scratch, entry);
   if (step == HELD_JOIN) {
     scratch->call.iovecs_done = 0;
     go_to(ctx, scratch, STAGE_GATHER);
@@ -178,7 +208,7 @@ EBPF_INLINE void run_classify(void* ctx) {
     go_to(ctx, scratch, STAGE_EMIT);
     return;
   }
-  if (classify(scratch, config)) go_to(ctx, scratch, STAGE_CLASSIFY_MORE);
+  if (classify(scratch, config, entry)) go_to(ctx, scratch, STAGE_CLASSIFY_MORE);
   run_verdict(ctx, scratch, config);
 }
 
@@ -210,9 +240,9 @@ SEC("raw_tp/sys_exit")
 int raw_exit(struct bpf_raw_tracepoint_args* ctx) {
   int64_t ret = ctx->args[1];
   if (ret <= 0) return 0;
+  uint64_t regs_at = ctx->args[0] + SAVED_REGS_OFFSET;
   struct saved_regs regs;
-  if (bpf_probe_read_kernel(&regs, sizeof(regs), (const void*)(ctx->args[0] + SAVED_REGS_OFFSET)))
-    return 0;
+  if (!read_call_number(&regs, regs_at)) return 0;
   if (regs.cs != USER_CS_64) {
     bpf_tail_call(ctx, &stages_map, STAGE_COMPAT);
     return 0;
@@ -223,6 +253,7 @@ int raw_exit(struct bpf_raw_tracepoint_args* ctx) {
     answer_query();
     return 0;
   }
+  read_arguments(&regs, regs_at);
   uint64_t args[6] = {regs.di, regs.si, regs.dx, regs.r10, regs.r8, regs.r9};
   begin_call(ctx, regs.orig_ax, args, ret, 0, config);
   return 0;

@@ -66,6 +66,21 @@ const char* attach_name(uint8_t attach) {
       return "raw_tp";
     case EBPF_ATTACH_TRACEPOINT:
       return "tracepoint";
+    case EBPF_ATTACH_DIRECT:
+      return "direct";
+    default:
+      return "unknown";
+  }
+}
+
+const char* transport_name(uint32_t transport) {
+  switch (transport) {
+    case EBPF_TRANSPORT_NONE:
+      return "none";
+    case EBPF_TRANSPORT_PERF:
+      return "perf";
+    case EBPF_TRANSPORT_RINGBUF:
+      return "ringbuf";
     default:
       return "unknown";
   }
@@ -169,6 +184,7 @@ void append_tracer_details(std::string& out, const ebpf_msg_stats& stats, TextSt
          stats.uptime_us / 1000 % 1000);
   append_name(out, "Kernel", escape(bounded_string(stats.kernel_release)));
   append_name(out, "Attached by", attach_name(stats.attach));
+  append_name(out, "Events through", transport_name(stats.transport));
   append_name(out, "Offsets from", source_name(stats.offsets_source));
   append(out, "%-24s%" PRIu32 " of %" PRIu32 "\n", "Consumers", stats.consumer_count,
          stats.max_consumers);
@@ -317,6 +333,7 @@ std::string tracer_json(const ebpf_msg_stats& stats) {
                {"bpf_file", bounded_string(stats.bpf_file)},
                {"kernel_release", bounded_string(stats.kernel_release)},
                {"attach", attach_name(stats.attach)},
+               {"transport", transport_name(stats.transport)},
                {"offsets_source", source_name(stats.offsets_source)},
                {"worker_num", stats.lane_count},
                {"events_lost", events_lost(stats)},

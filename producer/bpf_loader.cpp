@@ -17,12 +17,15 @@ extern const unsigned char ebpf_object_socket_trace_start[];
 extern const unsigned char ebpf_object_socket_trace_end[];
 extern const unsigned char ebpf_object_socket_trace_atomic_start[];
 extern const unsigned char ebpf_object_socket_trace_atomic_end[];
+extern const unsigned char ebpf_object_socket_trace_direct_start[];
+extern const unsigned char ebpf_object_socket_trace_direct_end[];
 }
 
 namespace ebpf {
 namespace {
 
 constexpr int kVersionWithAtomicFetch = 5012;
+constexpr int kVersionWithDirectLoads = 6002;
 constexpr int kVersionWithSafeAllocation = 6001;
 constexpr uint32_t kCallArgsMax = 65536;  // threads that are inside of a traced call at once
 
@@ -33,14 +36,27 @@ struct Image {
   const char* name;
   const unsigned char* start;
   const unsigned char* end;
+  int since;    // kernel version that it needs at least
+  bool direct;  // for EBPF_ATTACH_DIRECT
 };
 
 // Best first.
 const Image kImages[] = {
+    {"socket_trace_direct", ebpf_object_socket_trace_direct_start,
+     ebpf_object_socket_trace_direct_end, kVersionWithDirectLoads, true},
     {"socket_trace_atomic", ebpf_object_socket_trace_atomic_start,
-     ebpf_object_socket_trace_atomic_end},
-    {"socket_trace", ebpf_object_socket_trace_start, ebpf_object_socket_trace_end},
+     ebpf_object_socket_trace_atomic_end, kVersionWithAtomicFetch, false},
+    {"socket_trace", ebpf_object_socket_trace_start, ebpf_object_socket_trace_end, 0, false},
 };
+
+bool use_tracepoints(const LoadRequest& request) {
+  return request.attach_kind == EBPF_ATTACH_TRACEPOINT;
+}
+
+// Programs of a back end carry its name in front; direct loads are no matter of the hooks.
+const char* program_prefix(const LoadRequest& request) {
+  return use_tracepoints(request) ? "tp_" : "raw_";
+}
 
 Result<BpfObject> open_file(const std::string& path, const LibbpfLog& libbpf_log) {
   bpf_object* raw = bpf_object__open_file(path.c_str(), nullptr);
@@ -60,14 +76,17 @@ Result<BpfObject> open_image(const Image& image) {
   return libbpf_error(std::string("cannot open the embedded BPF object ") + image.name);
 }
 
-// Programs of a back end carry its name in front.
-void choose_programs(bpf_object* object, bool use_tracepoints) {
-  const char* prefix = use_tracepoints ? "tp_" : "raw_";
+void choose_programs(bpf_object* object, const char* prefix) {
   bpf_program* program;
   bpf_object__for_each_program(program, object) {
     const char* name = bpf_program__name(program);
     bpf_program__set_autoload(program, std::strncmp(name, prefix, std::strlen(prefix)) == 0);
   }
+}
+
+bool object_uses_rings(bpf_object* object, const TracerOptions& options) {
+  return options.transport != TransportMode::kPerf &&
+         bpf_object__find_map_by_name(object, kRingsMap) != nullptr;
 }
 
 Result<> size_map(bpf_object* object, const char* name, uint32_t entries, uint32_t flags = 0) {
@@ -97,14 +116,18 @@ Result<> size_maps(bpf_object* object, const LoadRequest& request) {
                                   ? static_cast<uint32_t>(BPF_F_NO_PREALLOC)
                                   : 0u;
   const uint32_t call_args =
-      request.use_tracepoints ? std::min(options.max_trace_entries, kCallArgsMax) : 1u;
+      use_tracepoints(request) ? std::min(options.max_trace_entries, kCallArgsMax) : 1u;
+  const bool rings = object_uses_rings(object, options);
+  if (rings) {
+    if (auto sized = size_map(object, kRingsMap, cpus); !sized) return sized;
+  }
   const struct {
     const char* name;
     uint32_t entries;
     uint32_t flags;
   } sizes[] = {
       {"scratch_map", cpus, 0},
-      {"events_map", cpus, 0},
+      {"events_map", rings ? 1 : cpus, 0},
       {"lane_lost_map", options.lane_count, 0},
       {"socket_map", options.max_socket_entries, hash_flags},
       {"trace_map", options.max_trace_entries, hash_flags},
@@ -170,6 +193,8 @@ Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
   config.capture_unknown = options.capture_unknown;
   config.protocols = options.filters.protocols;
   config.filters = filter_bits(options.filters);
+  config.transport = uses_rings(object, options) ? EVENTS_IN_RINGS : EVENTS_IN_PERF_BUFFERS;
+  config.wake_bytes = wake_bytes(options);
   config.producer_tgid = static_cast<uint32_t>(getpid());
   config.cpu_count = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
   config.id_base = static_cast<uint64_t>(
@@ -178,12 +203,12 @@ Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
   if (auto written = write_first(object, "offsets_map", request.offsets); !written) return written;
   if (auto filled = fill_filters(object, options.filters); !filled) return filled;
 
-  const std::string prefix = request.use_tracepoints ? "tp_" : "raw_";
+  const std::string prefix = program_prefix(request);
   for (uint32_t stage = 0; stage < std::size(kStages); stage++) {
     const std::string name = prefix + kStages[stage];
     const bpf_program* program = bpf_object__find_program_by_name(object.get(), name.c_str());
     // 32-bit calls never reach the tracepoints of single system calls.
-    if (!program && request.use_tracepoints && name == "tp_compat") continue;
+    if (!program && use_tracepoints(request) && name == "tp_compat") continue;
     if (!program) return Error{EINVAL, "the BPF object has no program " + name};
     const int fd = bpf_program__fd(program);
     const int error = bpf_map_update_elem(map_fd(object, "stages_map"), &stage, &fd, BPF_ANY);
@@ -193,7 +218,11 @@ Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
 }
 
 Result<> load(const BpfObject& object, const LoadRequest& request, LibbpfLog& libbpf_log) {
-  choose_programs(object.get(), request.use_tracepoints);
+  choose_programs(object.get(), program_prefix(request));
+  if (request.options->transport == TransportMode::kRingBuffer &&
+      !uses_rings(object, *request.options)) {
+    return Error{EOPNOTSUPP, "BPF ring buffers need Linux 5.12, and the object made for it"};
+  }
   if (auto sized = size_maps(object.get(), request); !sized) return sized;
   libbpf_log.clear();
   if (const int failed = bpf_object__load(object.get()); failed != 0) {
@@ -215,6 +244,15 @@ int map_fd(const BpfObject& object, const char* name) {
   return bpf_object__find_map_fd_by_name(object.get(), name);
 }
 
+bool uses_rings(const BpfObject& object, const TracerOptions& options) {
+  return object_uses_rings(object.get(), options);
+}
+
+// A quarter of the buffer.
+uint32_t wake_bytes(const TracerOptions& options) {
+  return options.perf_pages * (static_cast<uint32_t>(sysconf(_SC_PAGESIZE)) / 4);
+}
+
 Result<BpfObject> load_object(const LoadRequest& request, const LogSink& log) {
   LibbpfLog libbpf_log(log);
   if (!request.options->bpf_file.empty()) {
@@ -223,9 +261,16 @@ Result<BpfObject> load_object(const LoadRequest& request, const LogSink& log) {
     if (auto loaded = load(*object, request, libbpf_log); !loaded) return loaded.error();
     return object;
   }
+  const bool direct = request.attach_kind == EBPF_ATTACH_DIRECT;
   Error last = {EINVAL, "no BPF object is embedded"};
   for (const Image& image : kImages) {
-    if (&image == &kImages[0] && kernel_version() < kVersionWithAtomicFetch) continue;
+    if (image.direct != direct) continue;
+    if (kernel_version() < image.since) {
+      last = {EOPNOTSUPP, std::string(image.name) + " needs Linux " +
+                              std::to_string(image.since / 1000) + "." +
+                              std::to_string(image.since % 1000)};
+      continue;
+    }
     auto object = open_image(image);
     if (!object) return object;
     auto loaded = load(*object, request, libbpf_log);

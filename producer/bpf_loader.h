@@ -23,13 +23,22 @@ using BpfObject = std::unique_ptr<bpf_object, BpfObjectDeleter>;
 struct LoadRequest {
   const TracerOptions* options;
   const offsets_table* offsets;
-  bool use_tracepoints;  // false: raw tracepoints
+  uint32_t attach_kind;  // EBPF_ATTACH_*
 };
 
 // Loads the file of the options, or else the better of the embedded objects that this
 // kernel takes. The configuration is written with `enabled` 0. The error holds the
 // program's name and the verifier's last lines.
 Result<BpfObject> load_object(const LoadRequest& request, const LogSink& log);
+
+// The map of BPF ring buffers by CPU, in the objects that have it.
+constexpr char kRingsMap[] = "rings_map";
+
+// Whether events come through BPF ring buffers.
+bool uses_rings(const BpfObject& object, const TracerOptions& options);
+
+// Unread bytes in a CPU's buffer that wake the drain.
+uint32_t wake_bytes(const TracerOptions& options);
 
 // fd of a map of the object, -1 if it has none of that name.
 int map_fd(const BpfObject& object, const char* name);

@@ -110,7 +110,7 @@ uint32_t Drain::pass(uint64_t horizon_ns) {
     take(cpu, event);
     cpus[cpu].pop();
     if (++taken % kReleaseEvery == 0) {
-      for (PerfCpu& each : cpus) each.release();
+      for (CpuBuffer& each : cpus) each.release();
     }
     if (look(cpu, horizon_ns, &heads_.back())) {
       std::push_heap(heads_.begin(), heads_.end(), std::greater<>());
@@ -118,7 +118,7 @@ uint32_t Drain::pass(uint64_t horizon_ns) {
       heads_.pop_back();
     }
   }
-  for (PerfCpu& each : cpus) each.release();
+  for (CpuBuffer& each : cpus) each.release();
   return taken;
 }
 

@@ -8,6 +8,7 @@ add_library(ebpf_kernel OBJECT
   ${CMAKE_CURRENT_LIST_DIR}/attach.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bpf_loader.cpp
   ${CMAKE_CURRENT_LIST_DIR}/bpf_rights.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/event_rings.cpp
   ${CMAKE_CURRENT_LIST_DIR}/filters.cpp
   ${CMAKE_CURRENT_LIST_DIR}/kernel_maps.cpp
   ${CMAKE_CURRENT_LIST_DIR}/kernel_tracer.cpp
@@ -20,8 +21,10 @@ add_library(ebpf_kernel OBJECT
   ${CMAKE_CURRENT_LIST_DIR}/offset_search_sockets.cpp
   ${CMAKE_CURRENT_LIST_DIR}/offset_search_tcp.cpp
   ${CMAKE_CURRENT_LIST_DIR}/offsets_btf.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/perf_cpu.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/perf_cpu.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/ring_cpu.cpp)
 embed_bpf_object(ebpf_kernel socket_trace)
 embed_bpf_object(ebpf_kernel socket_trace_atomic)
+embed_bpf_object(ebpf_kernel socket_trace_direct)
 embed_bpf_object(ebpf_kernel offset_search)
 target_link_libraries(ebpf_kernel PUBLIC ebpf_common PkgConfig::LIBBPF elf z)

@@ -12,6 +12,7 @@
 #include "producer/attach.h"
 #include "producer/bpf_loader.h"
 #include "producer/bpf_rights.h"
+#include "producer/event_rings.h"
 #include "producer/kernel_maps.h"
 #include "producer/libbpf_log.h"
 #include "producer/offset_search.h"
@@ -86,13 +87,16 @@ class KernelTracer::Impl {
   const LogSink log_;
   Offsets offsets_ = {};
   uint32_t attach_kind_ = EBPF_ATTACH_NONE;
-  std::vector<PerfCpu> cpus_;
+  std::vector<CpuBuffer> cpus_;
+  EventRings rings_;  // or the perf buffers:
   std::unique_ptr<perf_buffer, PerfBufferDeleter> perf_buffer_;
 
  private:
+  Result<> load_best();
   Result<> load_for(uint32_t attach_kind);
   Result<BpfLinks> attach() const;
-  Result<> open_perf_buffers();
+  Result<> open_buffers();
+  Result<> open_perf_buffers(size_t page_bytes, size_t data_bytes);
   Result<> set_enabled(bool enabled);
 
   BpfObject object_;
@@ -109,28 +113,37 @@ Result<> KernelTracer::Impl::open() {
   if (!offsets) return offsets.error();
   offsets_ = *offsets;
 
-  Result<> loaded = Unit{};
-  if (options_.attach != AttachMode::kTracepoint) {
-    loaded = load_for(EBPF_ATTACH_RAW);
-    if (!loaded && options_.attach == AttachMode::kRaw) return loaded;
-    if (!loaded) {
-      log_(LogLevel::kInfo, "raw tracepoints do not work here: " + loaded.error().message +
-                                "; using one tracepoint per system call");
-    }
-  }
-  if (options_.attach == AttachMode::kTracepoint || !loaded) {
-    const std::string before = loaded ? "" : "raw tracepoints: " + loaded.error().message;
-    loaded = load_for(EBPF_ATTACH_TRACEPOINT);
-    if (!loaded) {
-      Error error = loaded.error();
-      if (!before.empty()) error.message = before + "; tracepoints: " + error.message;
-      return error;
-    }
-  }
+  if (auto loaded = load_best(); !loaded) return loaded;
   sweep_ = std::make_unique<SocketSweep>(map_fd(object_, "socket_map"));
   dead_sweep_ = std::make_unique<DeadSocketSweep>(map_fd(object_, "socket_map"),
                                                   map_fd(object_, "liveness_map"));
-  return open_perf_buffers();
+  return open_buffers();
+}
+
+// The back end of the options, or the cheapest one that works.
+Result<> KernelTracer::Impl::load_best() {
+  constexpr struct {
+    AttachMode mode;
+    uint32_t kind;
+    const char* name;
+  } kBackEnds[] = {{AttachMode::kDirect, EBPF_ATTACH_DIRECT, "direct loads"},
+                   {AttachMode::kRaw, EBPF_ATTACH_RAW, "raw tracepoints"},
+                   {AttachMode::kTracepoint, EBPF_ATTACH_TRACEPOINT, "tracepoints"}};
+  std::string refusals;
+  int code = 0;
+  for (const auto& back_end : kBackEnds) {
+    if (options_.attach != AttachMode::kAuto && options_.attach != back_end.mode) continue;
+    auto loaded = load_for(back_end.kind);
+    if (loaded || options_.attach != AttachMode::kAuto) return loaded;
+    code = loaded.error().code;
+    const std::string refusal = std::string(back_end.name) + ": " + loaded.error().message;
+    // That direct loads are not to be had is no news on an older kernel, and no reason why the
+    // others do not work.
+    const bool is_news = code != EOPNOTSUPP;
+    if (back_end.kind != EBPF_ATTACH_DIRECT) refusals += (refusals.empty() ? "" : "; ") + refusal;
+    log_(is_news ? LogLevel::kInfo : LogLevel::kDebug, refusal + "; trying what is next best");
+  }
+  return Error{code, refusals};
 }
 
 // Loads, and attaches to one hook for a moment to see whether that works.
@@ -139,7 +152,7 @@ Result<> KernelTracer::Impl::load_for(uint32_t attach_kind) {
   if (use_tracepoints) {
     if (auto there = check_tracefs(); !there) return there;
   }
-  auto object = load_object({&options_, &offsets_.table, use_tracepoints}, log_);
+  auto object = load_object({&options_, &offsets_.table, attach_kind}, log_);
   if (!object) return object.error();
   object_ = std::move(*object);
   attach_kind_ = attach_kind;
@@ -151,15 +164,21 @@ Result<> KernelTracer::Impl::load_for(uint32_t attach_kind) {
 }
 
 Result<BpfLinks> KernelTracer::Impl::attach() const {
-  return attach_kind_ == EBPF_ATTACH_RAW ? attach_raw(object_.get(), log_)
-                                         : attach_tracepoints(object_.get(), log_);
+  return attach_kind_ == EBPF_ATTACH_TRACEPOINT ? attach_tracepoints(object_.get(), log_)
+                                                : attach_raw(object_.get(), log_);
 }
 
-Result<> KernelTracer::Impl::open_perf_buffers() {
+Result<> KernelTracer::Impl::open_buffers() {
   const auto page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const size_t data_bytes = options_.perf_pages * page_bytes;
-  std::vector<int> cpus = online_cpus();
+  if (uses_rings(object_, options_)) {
+    return rings_.open(map_fd(object_, kRingsMap), online_cpus(), data_bytes, &cpus_);
+  }
+  return open_perf_buffers(page_bytes, data_bytes);
+}
 
+Result<> KernelTracer::Impl::open_perf_buffers(size_t page_bytes, size_t data_bytes) {
+  std::vector<int> cpus = online_cpus();
   perf_event_attr attr = {};
   attr.size = sizeof(attr);
   attr.type = PERF_TYPE_SOFTWARE;
@@ -168,7 +187,7 @@ Result<> KernelTracer::Impl::open_perf_buffers() {
   attr.sample_period = 1;
   // Wakes rarely; the drain looks in on its own between wake-ups.
   attr.watermark = 1;
-  attr.wakeup_watermark = static_cast<uint32_t>(data_bytes / 4);
+  attr.wakeup_watermark = wake_bytes(options_);
 
   LIBBPF_OPTS(perf_buffer_raw_opts, opts, .cpu_cnt = static_cast<int>(cpus.size()),
               .cpus = cpus.data(), .map_keys = cpus.data());
@@ -191,7 +210,8 @@ Result<> KernelTracer::Impl::open_perf_buffers() {
     if (perf_buffer__buffer(perf_buffer_.get(), static_cast<int>(i), &base, &mapped_bytes) != 0) {
       continue;
     }
-    cpus_.emplace_back(cpus[i], static_cast<perf_event_mmap_page*>(base), page_bytes, data_bytes);
+    cpus_.emplace_back(
+        PerfCpu(cpus[i], static_cast<perf_event_mmap_page*>(base), page_bytes, data_bytes));
   }
   return Unit{};
 }
@@ -283,8 +303,11 @@ Result<std::unique_ptr<KernelTracer>> KernelTracer::open(const TracerOptions& op
 
 Result<> KernelTracer::start() { return impl_->start(); }
 Result<> KernelTracer::stop() { return impl_->stop(); }
-std::vector<PerfCpu>& KernelTracer::cpus() { return impl_->cpus_; }
-int KernelTracer::epoll_fd() const { return perf_buffer__epoll_fd(impl_->perf_buffer_.get()); }
+std::vector<CpuBuffer>& KernelTracer::cpus() { return impl_->cpus_; }
+int KernelTracer::epoll_fd() const {
+  return impl_->perf_buffer_ ? perf_buffer__epoll_fd(impl_->perf_buffer_.get())
+                             : impl_->rings_.epoll_fd();
+}
 KernelCounters KernelTracer::counters() const { return impl_->counters(); }
 std::vector<uint64_t> KernelTracer::lost_by_lane() const { return impl_->lost_by_lane(); }
 
@@ -294,6 +317,10 @@ uint32_t KernelTracer::reclaim_sockets(uint32_t target, uint32_t budget) {
 
 uint32_t KernelTracer::forget_dead_sockets(uint32_t budget) {
   return impl_->forget_dead_sockets(budget);
+}
+
+uint32_t KernelTracer::transport() const {
+  return impl_->perf_buffer_ ? EBPF_TRANSPORT_PERF : EBPF_TRANSPORT_RINGBUF;
 }
 
 uint32_t KernelTracer::attach_kind() const { return impl_->attach_kind_; }

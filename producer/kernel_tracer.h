@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernel side, seen from user space: loads the BPF programs, fills the offsets table,
-// attaches, and gives access to every CPU's perf buffer and to the counters.
+// attaches, and gives access to every CPU's event buffer and to the counters.
 #pragma once
 
 #include <array>
@@ -12,17 +12,18 @@
 #include "bpf/kernel_abi.h"
 #include "libebpf/control.h"
 #include "libebpf/detail/result.h"
+#include "producer/cpu_buffer.h"
 #include "producer/filters.h"
 #include "producer/log.h"
-#include "producer/perf_cpu.h"
 
 namespace ebpf {
 
-enum class AttachMode { kAuto, kRaw, kTracepoint };
+enum class AttachMode { kAuto, kRaw, kTracepoint, kDirect };
 enum class OffsetsMode { kAuto, kBtf, kSearch };
+enum class TransportMode { kAuto, kPerf, kRingBuffer };
 
 struct TracerOptions {
-  uint32_t perf_pages = 128;  // per CPU, a power of two
+  uint32_t perf_pages = 128;  // of each CPU's buffer, a power of two
   uint32_t max_socket_entries = 524288;
   uint32_t max_trace_entries = 524288;
   uint32_t lane_count = 1;
@@ -31,6 +32,7 @@ struct TracerOptions {
   TracerFilters filters;
   AttachMode attach = AttachMode::kAuto;
   OffsetsMode offsets = OffsetsMode::kAuto;
+  TransportMode transport = TransportMode::kAuto;
   std::string bpf_file;  // empty: the embedded object
   std::string btf_file;  // empty: /sys/kernel/btf/vmlinux
 };
@@ -48,11 +50,11 @@ class KernelTracer {
   ~KernelTracer();
 
   Result<> start();  // idempotent
-  Result<> stop();   // idempotent; what is in the perf buffers stays there
+  Result<> stop();   // idempotent; what is in the buffers stays there
 
   // One per CPU; lives as long as the tracer. Only the drain thread touches them.
-  std::vector<PerfCpu>& cpus();
-  // Readable when a perf buffer is past its watermark.
+  std::vector<CpuBuffer>& cpus();
+  // Readable when a buffer is past its watermark.
   int epoll_fd() const;
 
   KernelCounters counters() const;
@@ -69,6 +71,7 @@ class KernelTracer {
 
   uint32_t attach_kind() const;     // EBPF_ATTACH_*
   uint32_t offsets_source() const;  // EBPF_OFFSETS_*
+  uint32_t transport() const;       // EBPF_TRANSPORT_*
   std::vector<ebpf_offset_entry> offsets() const;
   std::string bpf_file() const;  // "(embedded)" or the path
 

@@ -92,7 +92,7 @@ void add_ring_options(CLI::App& app, ProducerOptions& options) {
 void add_kernel_options(CLI::App& app, ProducerOptions& options) {
   TracerOptions& tracer = options.tracer;
   app.add_option("--perf-pages", tracer.perf_pages,
-                 "Pages of each CPU's perf buffer; a power of two")
+                 "Pages of each CPU's event buffer; a power of two")
       ->check(number(1, 65536, true))
       ->capture_default_str();
   app.add_option("--max-socket-entries", tracer.max_socket_entries,
@@ -107,8 +107,13 @@ void add_kernel_options(CLI::App& app, ProducerOptions& options) {
                  "Sweep idle sockets when so many are followed")
       ->check(number(1, 1u << 24, false))
       ->capture_default_str();
-  app.add_option("--attach", tracer.attach, "How to hook system calls: auto, raw, tracepoint")
-      ->transform(choice({"auto", "raw", "tracepoint"}))
+  app.add_option("--attach", tracer.attach, "How to hook system calls: auto, raw, tracepoint, direct")
+      ->transform(choice({"auto", "raw", "tracepoint", "direct"}))
+      ->type_name("MODE")
+      ->default_str("auto");
+  app.add_option("--transport", tracer.transport,
+                 "How events leave the kernel: auto, perf, ringbuf (BPF ring buffers, Linux 5.12)")
+      ->transform(choice({"auto", "perf", "ringbuf"}))
       ->type_name("MODE")
       ->default_str("auto");
   app.add_option("--offsets", tracer.offsets, "Where kernel offsets come from: auto, btf, search")

@@ -62,6 +62,7 @@ void Producer::fill_stats(ebpf_msg_stats* stats) const {
 void Producer::fill_kernel_stats(ebpf_msg_stats* stats) const {
   const KernelCounters counters = tracer_->counters();
   stats->attach = static_cast<uint8_t>(tracer_->attach_kind());
+  stats->transport = tracer_->transport();
   stats->offsets_source = static_cast<uint8_t>(tracer_->offsets_source());
   stats->perf_pages_count = options_.tracer.perf_pages;
   stats->cpu_count = static_cast<uint32_t>(tracer_->cpus().size());
@@ -84,7 +85,7 @@ void Producer::fill_kernel_stats(ebpf_msg_stats* stats) const {
   stats->protocols = options_.tracer.filters.protocols;
   set_cut_text(stats->filters, describe(options_.tracer.filters));
   stats->bad_events = drain_->bad_events();
-  for (const PerfCpu& cpu : tracer_->cpus()) stats->bad_events += cpu.bad_records();
+  for (const CpuBuffer& cpu : tracer_->cpus()) stats->bad_events += cpu.bad_records();
   stats->late_events = drain_->late_events();
 }
 

@@ -83,6 +83,12 @@ struct ebpf_msg_joined {
 #define EBPF_ATTACH_NONE 0u /* a replay: no kernel side */
 #define EBPF_ATTACH_RAW 1u
 #define EBPF_ATTACH_TRACEPOINT 2u
+#define EBPF_ATTACH_DIRECT 3u /* raw, with direct loads of kernel memory */
+
+/* ebpf_msg_stats.transport: what carries events out of the kernel */
+#define EBPF_TRANSPORT_NONE 0u
+#define EBPF_TRANSPORT_PERF 1u
+#define EBPF_TRANSPORT_RINGBUF 2u
 
 /* ebpf_msg_stats.offsets_source, ebpf_offset_entry.source */
 #define EBPF_OFFSETS_NONE 0u
@@ -168,7 +174,7 @@ struct ebpf_msg_stats {
   uint32_t ring_pages;      /* EBPF_PAGES_*: what it lies on */
   uint32_t ring_prefault;   /* 1: all of it was there from the start */
   uint32_t ring_numa_node;  /* that it is bound to, or EBPF_NUMA_ANY */
-  uint32_t reserved;
+  uint32_t transport;       /* EBPF_TRANSPORT_* */
   struct ebpf_lane_stats lanes[EBPF_LANES_MAX];
 };
 

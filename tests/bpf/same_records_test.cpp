@@ -120,14 +120,18 @@ std::vector<std::string> describe(const std::vector<Event>& events) {
   return lines;
 }
 
+uint32_t kind_of(AttachMode attach) {
+  if (attach == AttachMode::kDirect) return EBPF_ATTACH_DIRECT;
+  return attach == AttachMode::kRaw ? EBPF_ATTACH_RAW : EBPF_ATTACH_TRACEPOINT;
+}
+
 TEST(SameRecords, ComeFromEveryObjectAndBackEnd) {
   std::vector<std::string> reference;
   for (const Variant& variant : all_variants()) {
     SCOPED_TRACE(variant.name);
     EBPF_OPEN_TRACING(tracing, small_options(variant));
     const auto lines = describe(tracing->trace(traffic));
-    EXPECT_EQ(tracing->tracer().attach_kind(),
-              variant.attach == AttachMode::kRaw ? EBPF_ATTACH_RAW : EBPF_ATTACH_TRACEPOINT);
+    EXPECT_EQ(tracing->tracer().attach_kind(), kind_of(variant.attach));
     if (reference.empty()) {
       reference = lines;
       EXPECT_EQ(lines.size(), 3u * (8 + 4) + 4 + 2 * 10);

@@ -12,6 +12,8 @@
 #include <iostream>
 #include <iterator>
 
+#include "producer/bpf_rights.h"
+
 namespace ebpf::test {
 namespace {
 
@@ -29,15 +31,22 @@ void mount_tracefs() {
 }  // namespace
 
 std::vector<Variant> all_variants() {
-  return {{"Raw", AttachMode::kRaw, false},
-          {"RawFloor", AttachMode::kRaw, true},
-          {"Tracepoint", AttachMode::kTracepoint, false},
-          {"TracepointFloor", AttachMode::kTracepoint, true}};
+  constexpr TransportMode kRings = TransportMode::kRingBuffer;
+  const bool has_rings = kernel_version() >= 5012;
+  const bool has_direct = kernel_version() >= 6002 && access("/sys/kernel/btf/vmlinux", R_OK) == 0;
+  std::vector<Variant> variants = {{"Raw", AttachMode::kRaw, false},
+                                   {"RawFloor", AttachMode::kRaw, true}};
+  if (has_direct) variants.push_back({"Direct", AttachMode::kDirect, false, kRings});
+  const TransportMode other = has_rings ? kRings : TransportMode::kPerf;
+  variants.push_back({"Tracepoint", AttachMode::kTracepoint, false, other});
+  variants.push_back({"TracepointFloor", AttachMode::kTracepoint, true});
+  return variants;
 }
 
 std::vector<Variant> quick_variants() {
   std::vector<Variant> quick = all_variants();
-  quick.resize(2);
+  std::erase_if(quick,
+                [](const Variant& variant) { return variant.attach == AttachMode::kTracepoint; });
   return quick;
 }
 
@@ -56,6 +65,7 @@ TracerOptions small_options(const Variant& variant) {
   options.max_socket_entries = 4096;
   options.max_trace_entries = 4096;
   options.attach = variant.attach;
+  options.transport = variant.transport;
   if (variant.floor) options.bpf_file = EBPF_FLOOR_OBJECT;
   return options;
 }
@@ -89,7 +99,7 @@ pid_t Tracing::run(const std::function<int()>& body) {
 
 std::vector<Event> Tracing::take(pid_t pid) {
   std::vector<Event> events;
-  for (PerfCpu& cpu : tracer_->cpus()) {
+  for (CpuBuffer& cpu : tracer_->cpus()) {
     cpu.snapshot();
     for (EventView view; cpu.peek(&view); cpu.pop()) {
       Event event;

@@ -26,7 +26,9 @@ struct Variant {
   const char* name;
   AttachMode attach;
   bool floor;  // the object for Linux 4.14 instead of the best one
+  TransportMode transport = TransportMode::kPerf;
 };
+// Those that this kernel is too old for are left out.
 std::vector<Variant> all_variants();
 // Without the tracepoints, which take the kernel more than a second to detach.
 std::vector<Variant> quick_variants();
@@ -50,7 +52,7 @@ class Tracing {
   // anything but 0. Returns the child's pid.
   pid_t run(const std::function<int()>& body);
 
-  // What the perf buffers hold of that process, in time order; everything else is thrown
+  // What the buffers hold of that process, in time order; everything else is thrown
   // away. 0: of all processes that have own_name().
   std::vector<Event> take(pid_t pid);
 

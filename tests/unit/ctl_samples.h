@@ -23,6 +23,7 @@ inline ebpf_msg_stats sample_stats() {
   stats.is_adapt_success = 1;
   stats.tracer_state = TRACER_RUNNING;
   stats.attach = EBPF_ATTACH_RAW;
+  stats.transport = EBPF_TRANSPORT_RINGBUF;
   stats.offsets_source = EBPF_OFFSETS_BTF;
   std::strcpy(stats.bpf_file, "/usr/share/socket_trace.elf");
   std::strcpy(stats.kernel_release, "4.15.15-1.el7.x86_64");

@@ -9,6 +9,7 @@ import re
 from smoke_check import LOOPBACK, check_smoke
 
 RAW_SINCE = (4, 17)  # raw tracepoints
+DIRECT_SINCE = (6, 2)  # loads of kernel memory through bpf_rdonly_cast
 PROBLEMS_SHOWN = 20
 COUNTERS = ("kern_emitted", "kern_lost", "kern_unknown", "kern_bad_pointer", "kern_socket_map_full",
             "kern_trace_map_full", "user_enqueue_lost", "bad_events", "late_events")
@@ -106,6 +107,9 @@ class Outcome:
                 ["the producer said nothing; its exit code: " + str(self._codes.get("producer"))]
             if attach == "raw" and transcript.version() < RAW_SINCE:
                 self.problems = ["raw tracepoints came with Linux 4.17"]
+                return "absent"
+            if attach == "direct" and transcript.version() < DIRECT_SINCE:
+                self.problems = ["direct loads came with Linux 6.2"]
                 return "absent"
             if attach == "tracepoint" and "no system call tracepoints" in self.problems[0]:
                 return "absent"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Traces the same traffic on other kernels, in QEMU, with both attach back ends and with offsets
+"""Traces the same traffic on other kernels, in QEMU, with every attach back end and with offsets
 from BTF and from the search, and compares.
 
 One kernel image, or (--matrix) Debian's kernels and the one that runs here. Exit code 0:
@@ -20,10 +20,10 @@ sys.path.insert(0, os.path.join(HERE, "../e2e"))
 
 import debian_kernels  # noqa: E402
 import machine  # noqa: E402
-from outcome import (PROBLEMS_SHOWN, Outcome, Transcript, differences, is_packed,  # noqa: E402
-                     offset_differences)
+from outcome import (DIRECT_SINCE, PROBLEMS_SHOWN, Outcome, Transcript,  # noqa: E402
+                     differences, is_packed, offset_differences)
 
-WAYS = ("raw:btf", "raw:search", "tracepoint:btf", "tracepoint:search")
+WAYS = ("direct:btf", "raw:btf", "raw:search", "tracepoint:btf", "tracepoint:search")
 # What a user gets who names nothing comes first.
 WAYS_OF_ONE = ("auto:auto", *WAYS)
 MACHINES_AT_ONCE = 2
@@ -43,6 +43,8 @@ class Kernel:
         self.transcript = Transcript(lines)
         if self.transcript.facts.get("btf") != "yes" and not strict:
             ways = [way for way in ways if not way.endswith(":btf")]
+        if self.transcript.version() < DIRECT_SINCE and strict:
+            ways = [way for way in ways if not way.startswith("direct:")]
         self.ran = "kernel" in self.transcript.sections
         self.outcomes = [Outcome(self.transcript, way) for way in ways] if self.ran else []
         self.offset_problems = offset_differences(self.outcomes)
