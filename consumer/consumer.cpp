@@ -254,6 +254,7 @@ void Consumer::lose_link() {
   last_end_ = orderly                  ? EBPF_END_ORDERLY
               : last_reason_.code != 0 ? EBPF_END_DETACHED
                                        : EBPF_END_HUNG_UP;
+  evicted_ = last_end_ == EBPF_END_DETACHED && last_reason_.code == ECANCELED;
   link_.reset();
   if (!attachment_->reader().ended()) attachment_->reader().orphan();
   phase_ = Phase::kDraining;
@@ -265,8 +266,8 @@ void Consumer::lose_link() {
 // Everything that there was is delivered. Whether the epoch is over is certain after an
 // orderly end; otherwise the answer to one more JOIN tells.
 void Consumer::leave_epoch() {
-  const bool certain = attachment_->reader().ended() || !config_.reattach;
-  phase_ = config_.reattach ? Phase::kAway : Phase::kOver;
+  const bool certain = attachment_->reader().ended() || !may_return();
+  phase_ = may_return() ? Phase::kAway : Phase::kOver;
   if (certain) finish_epoch();
   if (phase_ == Phase::kOver) watch_.tick_every(0);
 }
@@ -274,7 +275,7 @@ void Consumer::leave_epoch() {
 void Consumer::finish_epoch() {
   attachment_->reader().close_account(sink_);
   fold_attachment();
-  if (config_.reattach) sink_.tell_gap(make_gap(EBPF_GAP_RESTART, 0, 0), 0);
+  if (may_return()) sink_.tell_gap(make_gap(EBPF_GAP_RESTART, 0, 0), 0);
 }
 
 // What was read moves to the sums, what was not is somebody else's to count from here on.

@@ -76,6 +76,7 @@ class Consumer {
   void leave_epoch();
   void finish_epoch();
   void fold_attachment();
+  bool may_return() const { return config_.reattach && !evicted_; }
   Step attach_failed(bool busy = false);
   Result<std::unique_ptr<Attachment>> try_attach();
 
@@ -92,6 +93,7 @@ class Consumer {
   uint64_t answer_due_us_ = 0;            // while link_ waits for the answer
   uint64_t next_link_check_us_ = 0;
   bool nudged_ = false;       // our own descriptor was made readable
+  bool evicted_ = false;      // an operator said so: no coming back
   bool restart_due_ = false;  // the producer to resume at is gone: to be told
   uint32_t last_end_ = EBPF_END_NONE;
   Error last_reason_{};  // EBPF_END_DETACHED

@@ -16,6 +16,8 @@ namespace {
 
 // More CPUs than any kernel can be built for cannot be true.
 constexpr uint32_t kCpusMax = 65536;
+// Nor can longer lists of programs or maps.
+constexpr uint32_t kRowsMax = 4096;
 
 Error bad_answer(const std::string& what) {
   return {EBADMSG, "the producer's answer cannot be valid: " + what};
@@ -51,6 +53,10 @@ Result<> check_header(const ebpf_msg_header& header, size_t packet_bytes) {
     return bad_answer(got_and_want("its length field", header.length_bytes, packet_bytes));
   }
   return Unit{};
+}
+
+ebpf_msg_header request_header(uint16_t type, size_t length_bytes) {
+  return {EBPF_MSG_MAGIC, EBPF_PROTOCOL_VERSION, type, static_cast<uint32_t>(length_bytes), 0};
 }
 
 Error connect_error(const std::string& path, int code) {
@@ -116,13 +122,12 @@ Error ControlClient::timed_out() const {
                          std::to_string(timeout_.count()) + " ms"};
 }
 
-Result<> ControlClient::send_request(uint16_t type) {
-  const ebpf_msg_header request{EBPF_MSG_MAGIC, EBPF_PROTOCOL_VERSION, type, sizeof(request), 0};
+Result<> ControlClient::send_request(const void* request, size_t request_bytes) {
   ssize_t sent;
   do {
-    sent = ::send(fd_.get(), &request, sizeof(request), MSG_NOSIGNAL);
+    sent = ::send(fd_.get(), request, request_bytes, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR && Clock::now() < deadline_);
-  if (sent == static_cast<ssize_t>(sizeof(request))) return Unit{};
+  if (sent == static_cast<ssize_t>(request_bytes)) return Unit{};
   // A producer that closed the connection at once may have said why: the answer is read
   // all the same.
   if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) return Unit{};
@@ -158,7 +163,15 @@ Result<size_t> ControlClient::receive(void* packet, size_t packet_bytes) {
 
 Result<> ControlClient::exchange(uint16_t request_type, uint16_t answer_type, void* answer,
                                  size_t answer_bytes) {
-  if (auto sent = send_request(request_type); !sent) return sent;
+  const ebpf_msg_header request = request_header(request_type, sizeof(request));
+  return exchange(&request, sizeof(request), answer_type, answer, answer_bytes);
+}
+
+Result<> ControlClient::exchange(const void* request, size_t request_bytes, uint16_t answer_type,
+                                 void* answer, size_t answer_bytes) {
+  // The first answer shares its time with connecting; each one after that has all of it.
+  if (answered_) deadline_ = Clock::now() + timeout_;
+  if (auto sent = send_request(request, request_bytes); !sent) return sent;
 
   // Large enough for every message, so that the version is seen before the length.
   union {
@@ -166,6 +179,9 @@ Result<> ControlClient::exchange(uint16_t request_type, uint16_t answer_type, vo
     ebpf_msg_error error;
     ebpf_msg_stats stats;
     ebpf_msg_offsets offsets;
+    ebpf_msg_ring ring;
+    ebpf_msg_programs programs;
+    ebpf_msg_maps maps;
   } packet{};
   auto received = receive(&packet, sizeof(packet));
   if (!received) return received.error();
@@ -182,7 +198,7 @@ Result<> ControlClient::exchange(uint16_t request_type, uint16_t answer_type, vo
   }
   if (length != answer_bytes) return bad_answer(got_and_want("its length", length, answer_bytes));
   std::memcpy(answer, &packet, answer_bytes);
-  deadline_ = Clock::now() + timeout_;
+  answered_ = true;
   return Unit{};
 }
 
@@ -208,6 +224,79 @@ Result<ebpf_msg_offsets> ControlClient::get_offsets() {
                       " are possible");
   }
   return offsets;
+}
+
+// One page of a list; the rows that it announces are there.
+template <class Message>
+Result<Message> ControlClient::get_page(uint16_t request_type, uint16_t answer_type,
+                                        uint32_t from) {
+  ebpf_msg_get_page request{};
+  request.header = request_header(request_type, sizeof(request));
+  request.from = from;
+  Message page;
+  auto done = exchange(&request, sizeof(request), answer_type, &page, sizeof(page));
+  if (!done) return done.error();
+  const bool goes_on = page.more == 0 || page.row_count > 0;
+  if (page.row_count > EBPF_ROWS_PER_PAGE || page.more > kRowsMax || !goes_on) {
+    return bad_answer("a page of " + std::to_string(page.row_count) + " rows, and " +
+                      std::to_string(page.more) + " behind it");
+  }
+  return page;
+}
+
+Result<RingState> ControlClient::get_ring() {
+  RingState state{};
+  uint32_t last_id = 0;
+  do {
+    auto page = get_page<ebpf_msg_ring>(EBPF_MSG_GET_RING, EBPF_MSG_RING, last_id);
+    if (!page) return page.error();
+    state.ring = *page;
+    for (uint32_t i = 0; i < page->row_count; ++i) {
+      if (page->rows[i].id <= last_id) return bad_answer("its consumers are not in order");
+      last_id = page->rows[i].id;
+      state.consumers.push_back(page->rows[i]);
+    }
+    if (state.consumers.size() > EBPF_CONSUMERS_MAX) return bad_answer("too many consumers");
+  } while (state.ring.more > 0);
+  if (state.ring.lane_count > EBPF_LANES_MAX) {
+    return bad_answer(got_and_want("its number of lanes", state.ring.lane_count, EBPF_LANES_MAX));
+  }
+  return state;
+}
+
+Result<ProgramList> ControlClient::get_programs() {
+  ProgramList list{};
+  for (bool more = true; more;) {
+    auto page = get_page<ebpf_msg_programs>(EBPF_MSG_GET_PROGRAMS, EBPF_MSG_PROGRAMS,
+                                            static_cast<uint32_t>(list.rows.size()));
+    if (!page) return page.error();
+    list.statistics = page->statistics;
+    list.rows.insert(list.rows.end(), page->rows, page->rows + page->row_count);
+    if (list.rows.size() > kRowsMax) return bad_answer("too many programs");
+    more = page->more > 0;
+  }
+  return list;
+}
+
+Result<std::vector<ebpf_map_row>> ControlClient::get_maps() {
+  std::vector<ebpf_map_row> rows;
+  for (bool more = true; more;) {
+    auto page = get_page<ebpf_msg_maps>(EBPF_MSG_GET_MAPS, EBPF_MSG_MAPS,
+                                        static_cast<uint32_t>(rows.size()));
+    if (!page) return page.error();
+    rows.insert(rows.end(), page->rows, page->rows + page->row_count);
+    if (rows.size() > kRowsMax) return bad_answer("too many maps");
+    more = page->more > 0;
+  }
+  return rows;
+}
+
+Result<> ControlClient::evict(uint32_t consumer_id) {
+  ebpf_msg_evict request{};
+  request.header = request_header(EBPF_MSG_EVICT, sizeof(request));
+  request.consumer_id = consumer_id;
+  ebpf_msg_header answer;
+  return exchange(&request, sizeof(request), EBPF_MSG_OK, &answer, sizeof(answer));
 }
 
 Result<> ControlClient::start() {

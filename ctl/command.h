@@ -74,6 +74,10 @@ class Action {
 // until the action has run.
 void add_tracer(CLI::App& app, const Options& options, Action& action);
 void add_socktrace(CLI::App& app, const Options& options, Action& action);
+void add_ring(CLI::App& app, const Options& options, Action& action);
+void add_loss(CLI::App& app, const Options& options, Action& action);
+void add_probe(CLI::App& app, const Options& options, Action& action);
+void add_map(CLI::App& app, const Options& options, Action& action);
 void add_check(CLI::App& app, const Options& options, Action& action);
 void add_record(CLI::App& app, const Options& options, Action& action);
 void add_tail(CLI::App& app, const Options& options, Action& action);

@@ -259,6 +259,10 @@ void add_command_line(CLI::App& app, Options& options, Action& action) {
   app.require_subcommand(1);
   add_tracer(app, options, action);
   add_socktrace(app, options, action);
+  add_ring(app, options, action);
+  add_loss(app, options, action);
+  add_probe(app, options, action);
+  add_map(app, options, action);
   add_check(app, options, action);
   add_record(app, options, action);
   add_tail(app, options, action);

@@ -175,6 +175,17 @@ std::string filters_text(const ebpf_msg_stats& stats) {
   return text.empty() ? "none" : text;
 }
 
+void append_losses(std::string& out, const ebpf_msg_stats& stats, TextStyle style) {
+  append_heading(out, "-------------------- Lost by stage -------------------", style);
+  append_count(out, "Perf buffer full", stats.kern_lost);
+  append_count(out, "Socket map full", stats.kern_socket_map_full);
+  append_count(out, "Trace map full", stats.kern_trace_map_full);
+  append_count(out, "Payload not readable", stats.kern_bad_pointer);
+  append_count(out, "Bad events", stats.bad_events);
+  append_count(out, "No room in the ring", stats.user_enqueue_lost);
+  append_count(out, "Left by dead consumers", stats.undelivered);
+}
+
 void append_tracer_details(std::string& out, const ebpf_msg_stats& stats, TextStyle style) {
   append_heading(out, "-------------------- Producer ------------------------", style);
   append_count(out, "Pid", stats.producer_pid);
@@ -212,14 +223,7 @@ void append_tracer_details(std::string& out, const ebpf_msg_stats& stats, TextSt
   append_count(out, "Filtered by process id", stats.kern_filtered_pid);
   append_count(out, "Filtered by name", stats.kern_filtered_name);
 
-  append_heading(out, "-------------------- Lost by stage -------------------", style);
-  append_count(out, "Perf buffer full", stats.kern_lost);
-  append_count(out, "Socket map full", stats.kern_socket_map_full);
-  append_count(out, "Trace map full", stats.kern_trace_map_full);
-  append_count(out, "Payload not readable", stats.kern_bad_pointer);
-  append_count(out, "Bad events", stats.bad_events);
-  append_count(out, "No room in the ring", stats.user_enqueue_lost);
-  append_count(out, "Left by dead consumers", stats.undelivered);
+  append_losses(out, stats, style);
 }
 
 Json protocols_json(const ebpf_msg_stats& stats) {
@@ -402,7 +406,13 @@ std::string socktrace_text(const ebpf_msg_stats& stats, const ebpf_msg_offsets& 
   append(out, "kern_trace_map_used:\t%" PRIu32 "\n", stats.kern_trace_map_used);
   append(out, "\nCPUs: %" PRIu32 "\n", offsets.cpu_count);
   append_cpus(out, offsets, offsets_ready(stats, offsets));
-  if (style.verbose) append_offset_table(out, offsets, style);
+  if (!style.verbose) return out;
+  append_offset_table(out, offsets, style);
+  append_heading(out, "-------------------- Producer ------------------------", style);
+  append_count(out, "Epoch", stats.epoch);
+  append_name(out, "Attached by", attach_name(stats.attach));
+  append_name(out, "Offsets from", source_name(stats.offsets_source));
+  append_losses(out, stats, style);
   return out;
 }
 

@@ -29,10 +29,12 @@ class Attacher {
   Attacher(bpf_object* object, const LogSink& log) : object_(object), log_(log), libbpf_(log) {}
 
   bool raw(const char* program, const char* hook) {
-    return add(hook, bpf_program__attach_raw_tracepoint(find(program), hook));
+    bpf_program* found = find(program);
+    return add(hook, found, bpf_program__attach_raw_tracepoint(found, hook));
   }
   bool tracepoint(const char* program, const char* category, const std::string& hook) {
-    return add(hook, bpf_program__attach_tracepoint(find(program), category, hook.c_str()));
+    bpf_program* found = find(program);
+    return add(hook, found, bpf_program__attach_tracepoint(found, category, hook.c_str()));
   }
   // For hooks that only keep the maps small.
   void optional(bool attached) {
@@ -47,9 +49,9 @@ class Attacher {
   bpf_program* find(const char* name) const {
     return bpf_object__find_program_by_name(object_, name);
   }
-  bool add(const std::string& hook, bpf_link* link) {
+  bool add(const std::string& hook, const bpf_program* program, bpf_link* link) {
     if (link) {
-      links_.emplace_back(link);
+      links_.push_back({std::unique_ptr<bpf_link, BpfLinkDeleter>(link), program, hook});
       return true;
     }
     error_ = errno_error("cannot attach to " + hook);

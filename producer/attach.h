@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "libebpf/detail/result.h"
@@ -15,7 +16,13 @@ namespace ebpf {
 struct BpfLinkDeleter {
   void operator()(bpf_link* link) const { bpf_link__destroy(link); }
 };
-using BpfLinks = std::vector<std::unique_ptr<bpf_link, BpfLinkDeleter>>;
+// A program that is hooked in, for as long as this lives.
+struct BpfLink {
+  std::unique_ptr<bpf_link, BpfLinkDeleter> link;
+  const bpf_program* program;
+  std::string hook;
+};
+using BpfLinks = std::vector<BpfLink>;
 
 // Dropping the links detaches; with tracepoints that takes the kernel about 60 ms for each
 // of the twenty-four. The hooks that only keep the maps small (a socket's end, a

@@ -125,6 +125,7 @@ Result<ConsumerSlots::Attached> ConsumerSlots::attach(int socket, const Consumer
   if (++last_id_ == 0) last_id_ = 1;
   fresh->info = info;
   fresh->info.id = last_id_;
+  fresh->info.attached_us = monotonic_ns() / 1000;
   Attached attached{last_id_, fresh->memory.take_fd()};
   Words words(*this);
   enter_slot(words, static_cast<uint32_t>(slot - slots_.get()), fresh.get());

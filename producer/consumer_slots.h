@@ -39,6 +39,7 @@ struct ConsumerInfo {
   uint32_t uid = 0;
   char name[EBPF_COMM_BYTES] = {};
   uint64_t wakeups = 0;
+  uint64_t attached_us = 0;  // monotonic
 };
 
 class ConsumerSlots {
@@ -69,7 +70,8 @@ class ConsumerSlots {
   void collect();
   std::vector<ConsumerInfo> list() const;
   // The producer's own mapping of an attached consumer's page, nullptr if there is none.
-  // For tests under ThreadSanitizer, which cannot follow a word through two mappings.
+  // What it holds is the consumer's word. (Tests under ThreadSanitizer use it, too: that cannot
+  // follow a word through two mappings.)
   ebpf_control_page* mapped_page(uint32_t id);
   // By lane: the furthest position of any consumer so far, as a count of records from
   // initial_seq, bounded by published.

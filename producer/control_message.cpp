@@ -20,6 +20,12 @@ uint32_t expected_bytes(uint16_t type) {
     case EBPF_MSG_STOP:
     case EBPF_MSG_GET_OFFSETS:
       return sizeof(ebpf_msg_header);
+    case EBPF_MSG_GET_RING:
+    case EBPF_MSG_GET_PROGRAMS:
+    case EBPF_MSG_GET_MAPS:
+      return sizeof(ebpf_msg_get_page);
+    case EBPF_MSG_EVICT:
+      return sizeof(ebpf_msg_evict);
     default:
       return 0;
   }

@@ -10,11 +10,13 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <map>
 
 #include "producer/control_listener.h"
 #include "producer/control_message.h"
+#include "producer/ring_report.h"
 
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83  // Linux 6.16
@@ -46,7 +48,13 @@ struct Connection {
   uint32_t consumer_id = 0;  // 0: has not joined
   std::string name;
   TokenBucket messages;
+  UniqueFd statistics;  // while it is open, the kernel counts runs of programs for this peer
 };
+
+uint64_t monotonic_us() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
 
 UniqueFd open_spare() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
@@ -98,7 +106,8 @@ class ControlServer::Impl {
         log_(std::move(log)),
         limits_(limits),
         accepts_(limits.accepts),
-        budgets_(limits) {}
+        budgets_(limits),
+        report_(slots, writer) {}
 
   ~Impl() {
     while (!connections_.empty()) close_connection(connections_.begin()->second);
@@ -123,6 +132,8 @@ class ControlServer::Impl {
             joins_refused_.load(std::memory_order_relaxed),
             evicted_.load(std::memory_order_relaxed)};
   }
+
+  void note_time() { report_.sample(monotonic_us()); }
 
   void run_once(int timeout_ms) {
     epoll_event ready[64];
@@ -316,6 +327,14 @@ class ControlServer::Impl {
         return answer_stats(connection);
       case EBPF_MSG_GET_OFFSETS:
         return answer_offsets(connection);
+      case EBPF_MSG_GET_RING:
+        return answer_ring(connection, packet);
+      case EBPF_MSG_GET_PROGRAMS:
+        return answer_programs(connection, packet);
+      case EBPF_MSG_GET_MAPS:
+        return answer_maps(connection, packet);
+      case EBPF_MSG_EVICT:
+        return evict(connection, packet);
       case EBPF_MSG_START:
         return control(connection, handlers_.start, "started");
       default:
@@ -402,23 +421,111 @@ class ControlServer::Impl {
     return send_whole(connection.fd.get(), &offsets, sizeof(offsets));
   }
 
+  // ---- pages ----------------------------------------------------------------------
+
+  static uint32_t first_of_page(const Packet& packet) {
+    ebpf_msg_get_page request;
+    std::memcpy(&request, packet.bytes, sizeof(request));
+    return request.from;
+  }
+
+  // The rows from index `from` on, as many as a message takes.
+  template <class Message, class Row>
+  static void fill_page(Message* message, const std::vector<Row>& rows, uint32_t from) {
+    const size_t first = std::min<size_t>(from, rows.size());
+    const size_t count = std::min<size_t>(rows.size() - first, EBPF_ROWS_PER_PAGE);
+    std::copy_n(rows.begin() + static_cast<ptrdiff_t>(first), count, message->rows);
+    message->row_count = static_cast<uint32_t>(count);
+    message->more = static_cast<uint32_t>(rows.size() - first - count);
+  }
+
+  bool answer_ring(const Connection& connection, const Packet& packet) {
+    ebpf_msg_ring ring{};
+    note_time();
+    report_.fill(&ring, first_of_page(packet), monotonic_us());
+    ring.header = message_header(EBPF_MSG_RING, sizeof(ring));
+    return send_whole(connection.fd.get(), &ring, sizeof(ring));
+  }
+
+  // Counting costs every run of every program on the machine a little, so it lasts no longer
+  // than the connection that asked, and not everybody may ask.
+  uint32_t count_runs_for(Connection& connection) {
+    if (connection.statistics) return EBPF_STATISTICS_ON;
+    if (!may_control(connection)) return EBPF_STATISTICS_NOT_ALLOWED;
+    if (!handlers_.count_runs) return EBPF_STATISTICS_NONE;
+    auto counting = handlers_.count_runs();
+    if (!counting) return EBPF_STATISTICS_NONE;
+    connection.statistics = std::move(*counting);
+    return EBPF_STATISTICS_ON;
+  }
+
+  bool answer_programs(Connection& connection, const Packet& packet) {
+    ebpf_msg_programs programs{};
+    programs.statistics = count_runs_for(connection);
+    std::vector<ebpf_program_row> rows;
+    if (handlers_.list_programs) handlers_.list_programs(&rows);
+    fill_page(&programs, rows, first_of_page(packet));
+    programs.header = message_header(EBPF_MSG_PROGRAMS, sizeof(programs));
+    return send_whole(connection.fd.get(), &programs, sizeof(programs));
+  }
+
+  bool answer_maps(const Connection& connection, const Packet& packet) {
+    ebpf_msg_maps maps{};
+    std::vector<ebpf_map_row> rows;
+    if (handlers_.list_maps) handlers_.list_maps(&rows);
+    fill_page(&maps, rows, first_of_page(packet));
+    maps.header = message_header(EBPF_MSG_MAPS, sizeof(maps));
+    return send_whole(connection.fd.get(), &maps, sizeof(maps));
+  }
+
+  // ---- control --------------------------------------------------------------------
+
+  bool evict(Connection& connection, const Packet& packet) {
+    ebpf_msg_evict request;
+    std::memcpy(&request, packet.bytes, sizeof(request));
+    if (!may_control(connection)) return answer_not_allowed(connection, "evict a consumer");
+    auto found = std::find_if(connections_.begin(), connections_.end(), [&request](auto& each) {
+      return request.consumer_id != 0 && each.second.consumer_id == request.consumer_id;
+    });
+    if (found == connections_.end()) {
+      return answer_error(
+          connection,
+          {ENOENT, "no consumer " + std::to_string(request.consumer_id) + " is attached"});
+    }
+    Connection& consumer = found->second;
+    if (consumer.tag == connection.tag) {
+      return answer_error(connection, {EINVAL, "a consumer leaves by closing its connection"});
+    }
+    (void)answer_error(consumer, {ECANCELED, "evicted by " + who(connection)});
+    log(LogLevel::kInfo, who(consumer) + " evicted by " + who(connection));
+    count(evicted_);
+    close_connection(consumer);
+    return answer_ok(connection);
+  }
+
+  static bool answer_ok(const Connection& connection) {
+    const ebpf_msg_header ok = message_header(EBPF_MSG_OK, sizeof(ok));
+    return send_whole(connection.fd.get(), &ok, sizeof(ok));
+  }
+
+  static bool answer_not_allowed(const Connection& connection, const char* what) {
+    return answer_error(
+        connection,
+        {EPERM, "only root and the producer's user (uid " + std::to_string(geteuid()) + ") may " +
+                    what + ", not uid " + std::to_string(connection.peer.uid)});
+  }
+
   static bool may_control(const Connection& connection) {
     return connection.peer.uid == 0 || connection.peer.uid == geteuid();
   }
 
   bool control(const Connection& connection, const std::function<Result<>()>& handler,
                const char* done) {
-    if (!may_control(connection)) {
-      return answer_error(
-          connection,
-          {EPERM, "only root and the producer's user (uid " + std::to_string(geteuid()) +
-                      ") may start or stop it, not uid " + std::to_string(connection.peer.uid)});
-    }
+    if (!may_control(connection)) return answer_not_allowed(connection, "start or stop it");
     if (!handler) return answer_error(connection, {EOPNOTSUPP, "nothing here to start or stop"});
     if (auto result = handler(); !result) return answer_error(connection, result.error());
     log(LogLevel::kInfo, std::string("tracer ") + done + " by " + who(connection));
-    const ebpf_msg_header ok = message_header(EBPF_MSG_OK, sizeof(ok));
-    return send_whole(connection.fd.get(), &ok, sizeof(ok));
+    return answer_ok(connection);
   }
 
   // A request that was understood and cannot be fulfilled.
@@ -474,6 +581,7 @@ class ControlServer::Impl {
   ControlLimits limits_;
   TokenBucket accepts_;
   PeerBudgets budgets_;
+  RingReport report_;
   TokenBucket log_lines_{kLogLines};
   uint64_t log_lines_dropped_ = 0;
   std::map<uint64_t, Connection> connections_;
@@ -504,6 +612,7 @@ ControlServer::ControlServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 ControlServer::~ControlServer() = default;
 
 int ControlServer::epoll_fd() const { return impl_->epoll_fd(); }
+void ControlServer::note_time() { impl_->note_time(); }
 void ControlServer::run_once(int timeout_ms) { impl_->run_once(timeout_ms); }
 uint64_t ControlServer::undelivered() const { return impl_->undelivered(); }
 ControlCounters ControlServer::counters() const { return impl_->counters(); }

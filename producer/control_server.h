@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "libebpf/control.h"
 #include "libebpf/detail/result.h"
@@ -22,6 +23,10 @@ struct ControlHandlers {
   std::function<void(ebpf_msg_stats*)>
       fill_stats;  // header and consumer_count are set by the server
   std::function<void(ebpf_msg_offsets*)> fill_offsets;
+  std::function<void(std::vector<ebpf_program_row>*)> list_programs;
+  std::function<void(std::vector<ebpf_map_row>*)> list_maps;
+  // Has the kernel count the runs of programs until the descriptor is closed.
+  std::function<Result<UniqueFd>()> count_runs;
   std::function<Result<>()> start;
   std::function<Result<>()> stop;
 };
@@ -30,7 +35,7 @@ struct ControlHandlers {
 struct ControlCounters {
   uint64_t connections_refused;
   uint64_t joins_refused;
-  uint64_t evicted;  // consumers that broke the protocol
+  uint64_t evicted;  // consumers that broke the protocol, or that an operator detached
 };
 
 class ControlServer {
@@ -48,6 +53,7 @@ class ControlServer {
 
   int epoll_fd() const;           // readable when run_once() has something to do
   void run_once(int timeout_ms);  // handles what is there; a bounded number of messages
+  void note_time();               // call several times a second: rates and lags come from it
   uint64_t undelivered() const;   // sum over consumers that are gone
   ControlCounters counters() const;
 

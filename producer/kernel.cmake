@@ -11,6 +11,7 @@ add_library(ebpf_kernel OBJECT
   ${CMAKE_CURRENT_LIST_DIR}/event_rings.cpp
   ${CMAKE_CURRENT_LIST_DIR}/filters.cpp
   ${CMAKE_CURRENT_LIST_DIR}/kernel_maps.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/kernel_report.cpp
   ${CMAKE_CURRENT_LIST_DIR}/kernel_tracer.cpp
   ${CMAKE_CURRENT_LIST_DIR}/libbpf_log.cpp
   ${CMAKE_CURRENT_LIST_DIR}/offset_search.cpp

@@ -14,6 +14,7 @@
 #include "producer/bpf_rights.h"
 #include "producer/event_rings.h"
 #include "producer/kernel_maps.h"
+#include "producer/kernel_report.h"
 #include "producer/libbpf_log.h"
 #include "producer/offset_search.h"
 #include "producer/offsets_btf.h"
@@ -82,6 +83,8 @@ class KernelTracer::Impl {
   std::vector<uint64_t> lost_by_lane() const;
   uint32_t reclaim_sockets(uint32_t target, uint32_t budget);
   uint32_t forget_dead_sockets(uint32_t budget);
+  std::vector<ebpf_program_row> programs() const { return program_rows(object_.get(), links_); }
+  std::vector<ebpf_map_row> maps() const;
 
   const TracerOptions options_;
   const LogSink log_;
@@ -290,6 +293,24 @@ uint32_t KernelTracer::Impl::forget_dead_sockets(uint32_t budget) {
   return links_.empty() ? 0 : dead_sweep_->run(budget);
 }
 
+// Two of the maps may be large, and are counted all the time anyway.
+std::vector<ebpf_map_row> KernelTracer::Impl::maps() const {
+  const KernelCounters now = counters();
+  const auto used = [&now](kernel_counter inserted, kernel_counter deleted) {
+    return now[inserted] > now[deleted] ? now[inserted] - now[deleted] : 0;
+  };
+  return map_rows(object_.get(), [&used](const std::string& map, uint64_t* entries) {
+    if (map == "socket_map") {
+      *entries = used(COUNTER_SOCKET_INSERTED, COUNTER_SOCKET_DELETED);
+    } else if (map == "trace_map") {
+      *entries = used(COUNTER_TRACE_INSERTED, COUNTER_TRACE_DELETED);
+    } else {
+      return false;
+    }
+    return true;
+  });
+}
+
 KernelTracer::KernelTracer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 KernelTracer::~KernelTracer() = default;
 
@@ -340,6 +361,9 @@ std::vector<ebpf_offset_entry> KernelTracer::offsets() const {
   }
   return entries;
 }
+
+std::vector<ebpf_program_row> KernelTracer::programs() const { return impl_->programs(); }
+std::vector<ebpf_map_row> KernelTracer::maps() const { return impl_->maps(); }
 
 std::string KernelTracer::bpf_file() const {
   return impl_->options_.bpf_file.empty() ? "(embedded)" : impl_->options_.bpf_file;

@@ -73,6 +73,8 @@ class KernelTracer {
   uint32_t offsets_source() const;  // EBPF_OFFSETS_*
   uint32_t transport() const;       // EBPF_TRANSPORT_*
   std::vector<ebpf_offset_entry> offsets() const;
+  std::vector<ebpf_program_row> programs() const;
+  std::vector<ebpf_map_row> maps() const;
   std::string bpf_file() const;  // "(embedded)" or the path
 
   class Impl;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "producer/kernel_report.h"
 #include "producer/wall_clock.h"
 
 namespace ebpf {
@@ -118,6 +119,13 @@ bool Producer::open_server(StartError* why) {
   ControlHandlers handlers;
   handlers.fill_stats = [this](ebpf_msg_stats* stats) { fill_stats(stats); };
   handlers.fill_offsets = [this](ebpf_msg_offsets* offsets) { fill_offsets(offsets); };
+  handlers.list_programs = [this](std::vector<ebpf_program_row>* rows) {
+    if (tracer_) *rows = tracer_->programs();
+  };
+  handlers.list_maps = [this](std::vector<ebpf_map_row>* rows) {
+    if (tracer_) *rows = tracer_->maps();
+  };
+  if (tracer_) handlers.count_runs = count_program_runs;
   handlers.start = [this] { return set_running(true); };
   handlers.stop = [this] { return set_running(false); };
   auto server = ControlServer::create(options_.socket_path, handlers, *slots_, *writer_, log_);
@@ -167,6 +175,7 @@ void Producer::run(int stop_fd) {
 
 void Producer::tick() {
   slots_->collect();
+  server_->note_time();
   if (tracer_) reclaim_sockets();
 }
 

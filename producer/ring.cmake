@@ -11,5 +11,6 @@ add_library(ebpf_ring STATIC
   ${CMAKE_CURRENT_LIST_DIR}/ring_geometry.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ring_memory.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ring_placement.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/ring_report.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ring_writer.cpp)
 target_link_libraries(ebpf_ring PUBLIC ebpf_common Threads::Threads Boost::headers)

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cassert>
 #include <cstring>
@@ -26,6 +27,7 @@ constexpr uint64_t kLanesOffset = 4096;
 // costs more than streaming saves, and a reader that waits for this very record gets it sooner
 // from a cache.
 constexpr uint32_t kStreamBurstBytes = 2048;
+constexpr int kLookTries = 16;
 
 uint64_t wall_us() {
   timespec now{};
@@ -234,6 +236,31 @@ class RingWriter::Impl {
   uint64_t gaps(uint32_t lane) const {
     return counters_[lane].gaps.load(std::memory_order_relaxed);
   }
+  // Both read words that the writing thread may be changing: a roll in between gives the value of
+  // just before or just after, or, where a block is taken into use again, another try.
+  uint64_t oldest_record(uint32_t lane) const {
+    const uint64_t published_now = published(lane);
+    for (int tries = 0; tries < kLookTries; ++tries) {
+      const uint64_t head = shm_load_acquire_u64(ring_.head(lane));
+      const uint64_t window = plan_.window_segments;
+      const uint64_t oldest = head > window ? head - window : 0;
+      const uint32_t block = shm_load_acquire_u32(ring_.dir(lane, oldest));
+      const uint64_t first = shm_load_acquire_u64(ring_.first_seq(block));
+      if (shm_load_acquire_u64(ring_.generation(block)) != ebpf_generation(lane, oldest)) continue;
+      return std::min(first - ring_.lane(lane)->initial_seq, published_now);
+    }
+    return published_now;
+  }
+  uint64_t written_bytes(uint32_t lane) const {
+    for (int tries = 0; tries < kLookTries; ++tries) {
+      const uint64_t head = shm_load_acquire_u64(ring_.head(lane));
+      const uint32_t block = shm_load_acquire_u32(ring_.dir(lane, head - 1));
+      const uint64_t committed = shm_load_acquire_u64(ring_.committed(block));
+      if (shm_load_acquire_u64(ring_.head(lane)) != head) continue;
+      return (head - 1) * plan_.room() + ebpf_committed_bytes(committed);
+    }
+    return (shm_load_acquire_u64(ring_.head(lane)) - 1) * plan_.room();
+  }
   uint32_t parked() const { return parked_.load(std::memory_order_relaxed); }
 
   ebpf_ring_header* header() const { return reinterpret_cast<ebpf_ring_header*>(memory_.base()); }
@@ -349,6 +376,8 @@ uint64_t RingWriter::published(uint32_t lane) const { return impl_->published(la
 uint64_t RingWriter::lost(uint32_t lane) const { return impl_->lost(lane); }
 uint64_t RingWriter::gaps(uint32_t lane) const { return impl_->gaps(lane); }
 uint32_t RingWriter::parked_blocks() const { return impl_->parked(); }
+uint64_t RingWriter::oldest_record(uint32_t lane) const { return impl_->oldest_record(lane); }
+uint64_t RingWriter::written_bytes(uint32_t lane) const { return impl_->written_bytes(lane); }
 
 const ebpf_ring_header& RingWriter::header() const { return *impl_->header(); }
 uint64_t RingWriter::initial_seq() const { return impl_->initial_seq(); }

@@ -55,6 +55,9 @@ class RingWriter {
   uint64_t lost(uint32_t lane) const;
   uint64_t gaps(uint32_t lane) const;
   uint32_t parked_blocks() const;
+  // The first data record that the window still holds, as a count since the start.
+  uint64_t oldest_record(uint32_t lane) const;
+  uint64_t written_bytes(uint32_t lane) const;  // room taken up by now, segments' ends included
 
   // Constant.
   const ebpf_ring_header& header() const;

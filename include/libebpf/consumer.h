@@ -206,7 +206,8 @@ EBPF_API void ebpf_consumer_close(struct ebpf_consumer* consumer);
  * call delivers a bounded number of records (some thousand).
  * While the producer is gone it re-attaches by itself, and tells EBPF_GAP_RESTART.
  * Errors: -EPIPE  the producer is gone and EBPF_NO_REATTACH was asked for, everything
- * that it had published is delivered;  -EINTR  a signal came before anything was
+ * that it had published is delivered; or an operator evicted this consumer (its stats say
+ * EBPF_END_DETACHED, ECANCELED);  -EINTR  a signal came before anything was
  * delivered;  -EBUSY  called from inside a callback.
  */
 EBPF_API int ebpf_consumer_poll(struct ebpf_consumer* consumer, int timeout_ms);

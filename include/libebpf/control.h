@@ -22,20 +22,31 @@ extern "C" {
 #define EBPF_SOCKET_GROUP "libebpf" /* group of the socket, where it exists */
 
 #define EBPF_MSG_MAGIC 0x4d504245u /* "EBPM" */
-#define EBPF_PROTOCOL_VERSION 1u
+/*
+ * Raised whenever a message that exists changes its size or its meaning; a new message raises
+ * nothing. The sizes are pinned at the end of this file.
+ */
+#define EBPF_PROTOCOL_VERSION 2u
 
 enum ebpf_msg_type {
-  EBPF_MSG_ERROR = 1,        /* P → C: ebpf_msg_error */
-  EBPF_MSG_JOIN = 2,         /* C → P: ebpf_msg_join */
-  EBPF_MSG_JOINED = 3,       /* P → C: ebpf_msg_joined, with two descriptors */
-  EBPF_MSG_DOORBELL = 4,     /* P → C: header only: look at the ring */
-  EBPF_MSG_GET_STATS = 5,    /* C → P: header only */
-  EBPF_MSG_STATS = 6,        /* P → C: ebpf_msg_stats */
-  EBPF_MSG_START = 7,        /* C → P: header only; root or the producer's user */
-  EBPF_MSG_STOP = 8,         /* C → P: header only; root or the producer's user */
-  EBPF_MSG_OK = 9,           /* P → C: header only: START or STOP done */
-  EBPF_MSG_GET_OFFSETS = 10, /* C → P: header only */
-  EBPF_MSG_OFFSETS = 11,     /* P → C: ebpf_msg_offsets */
+  EBPF_MSG_ERROR = 1,         /* P → C: ebpf_msg_error */
+  EBPF_MSG_JOIN = 2,          /* C → P: ebpf_msg_join */
+  EBPF_MSG_JOINED = 3,        /* P → C: ebpf_msg_joined, with two descriptors */
+  EBPF_MSG_DOORBELL = 4,      /* P → C: header only: look at the ring */
+  EBPF_MSG_GET_STATS = 5,     /* C → P: header only */
+  EBPF_MSG_STATS = 6,         /* P → C: ebpf_msg_stats */
+  EBPF_MSG_START = 7,         /* C → P: header only; root or the producer's user */
+  EBPF_MSG_STOP = 8,          /* C → P: header only; root or the producer's user */
+  EBPF_MSG_OK = 9,            /* P → C: header only: START, STOP or EVICT done */
+  EBPF_MSG_GET_OFFSETS = 10,  /* C → P: header only */
+  EBPF_MSG_OFFSETS = 11,      /* P → C: ebpf_msg_offsets */
+  EBPF_MSG_GET_RING = 12,     /* C → P: ebpf_msg_get_page: consumers of a higher id */
+  EBPF_MSG_RING = 13,         /* P → C: ebpf_msg_ring */
+  EBPF_MSG_GET_PROGRAMS = 14, /* C → P: ebpf_msg_get_page: from this index on */
+  EBPF_MSG_PROGRAMS = 15,     /* P → C: ebpf_msg_programs */
+  EBPF_MSG_GET_MAPS = 16,     /* C → P: ebpf_msg_get_page: from this index on */
+  EBPF_MSG_MAPS = 17,         /* P → C: ebpf_msg_maps */
+  EBPF_MSG_EVICT = 18,        /* C → P: ebpf_msg_evict; root or the producer's user */
 };
 
 struct ebpf_msg_header {
@@ -156,7 +167,7 @@ struct ebpf_msg_stats {
   uint64_t wakeups;             /* of sleeping consumers */
   uint64_t connections_refused; /* too many, or too fast */
   uint64_t joins_refused;       /* too fast, or no slot, or none for this user */
-  uint64_t evicted;             /* consumers that were detached: they broke the protocol */
+  uint64_t evicted;             /* consumers that were detached: by an operator, or for what they sent */
   uint64_t protocol[EBPF_PROTOCOL_COUNT]; /* records published, by ebpf_protocol_index() */
   uint32_t lane_count;
   uint32_t consumer_count;
@@ -193,12 +204,135 @@ struct ebpf_msg_offsets {
   struct ebpf_offset_entry entries[EBPF_OFFSET_ENTRIES_MAX];
 };
 
+/*
+ * Lists come in pages: the answer holds what comes after `from`, and says in `more` how much is
+ * left; the next page is asked for with the last row's id, or index + 1.
+ */
+struct ebpf_msg_get_page {
+  struct ebpf_msg_header header;
+  uint32_t from; /* 0: the first page */
+  uint32_t reserved;
+};
+
+/* ebpf_consumer_row.state */
+#define EBPF_CONSUMER_AWAKE 0u
+#define EBPF_CONSUMER_ASLEEP 1u  /* waits to be woken: it has read everything */
+#define EBPF_CONSUMER_STOPPED 2u /* its process is stopped: SIGSTOP, a debugger */
+#define EBPF_CONSUMER_LAPPED 3u  /* what it would read next is gone from the window */
+
+#define EBPF_ROWS_PER_PAGE 16u
+#define EBPF_UNKNOWN UINT64_MAX
+
+/*
+ * One consumer. The counts are its own word (its control page), made to add up:
+ * published == delivered + filtered + lost + unread, over the lanes that it reads.
+ */
+struct ebpf_consumer_row {
+  uint32_t id;
+  int32_t pid; /* of the process that joined, from SO_PEERCRED */
+  uint32_t uid;
+  uint32_t state;                /* EBPF_CONSUMER_* */
+  char name[EBPF_COMM_BYTES];    /* as it called itself; printable */
+  char process[EBPF_COMM_BYTES]; /* comm of the process, any bytes; "": not known */
+  uint64_t attached_us;          /* for so long */
+  uint64_t lanes;                /* bit mask of those that it reads */
+  uint64_t position;             /* records of these lanes that are behind it */
+  uint64_t published;            /* since it joined */
+  uint64_t delivered;
+  uint64_t filtered;
+  uint64_t lost;
+  uint64_t unread;
+  uint64_t lag_us; /* since the record that it reads next was published; 0: none waits */
+  uint64_t wakeups;
+};
+
+/* The ring, and a page of its consumers, by id. */
+struct ebpf_msg_ring {
+  struct ebpf_msg_header header;
+  uint64_t epoch;
+  uint64_t window_records; /* that are in the ring now */
+  uint64_t window_bytes;   /* that a window holds, all lanes together */
+  uint64_t window_us;      /* for so long it holds them at the present rate; or EBPF_UNKNOWN */
+  uint64_t records_per_s;  /* published, over the last second or so */
+  uint64_t bytes_per_s;
+  uint32_t lane_count;
+  uint32_t window_segments; /* of a lane */
+  uint32_t segment_bytes;
+  uint32_t block_count;
+  uint32_t parked_blocks; /* retired, and still pinned by a consumer */
+  uint32_t consumer_count;
+  uint32_t max_consumers;
+  uint32_t row_count;
+  uint32_t more; /* consumers behind these rows */
+  uint32_t reserved;
+  struct ebpf_consumer_row rows[EBPF_ROWS_PER_PAGE];
+};
+
+/* ebpf_msg_programs.statistics */
+#define EBPF_STATISTICS_ON 0u          /* runs are counted while this connection is open */
+#define EBPF_STATISTICS_NOT_ALLOWED 1u /* only root and the producer's user may have them on */
+#define EBPF_STATISTICS_NONE 2u        /* the kernel or its rights do not let the producer */
+
+/* A BPF program. Its counters grow while somebody looks. */
+struct ebpf_program_row {
+  char name[32];
+  char attached_to[64]; /* the first hook, or "tail call"; "": not attached now */
+  uint32_t hooks;       /* how many there are */
+  uint32_t instructions;
+  uint64_t runs;
+  uint64_t run_ns;
+  uint64_t misses; /* runs left out: it ran already on that CPU */
+};
+
+struct ebpf_msg_programs {
+  struct ebpf_msg_header header;
+  uint32_t row_count;
+  uint32_t more;
+  uint32_t statistics; /* EBPF_STATISTICS_* */
+  uint32_t reserved;
+  struct ebpf_program_row rows[EBPF_ROWS_PER_PAGE];
+};
+
+struct ebpf_map_row {
+  char name[32];
+  uint32_t type; /* enum bpf_map_type of the kernel */
+  uint32_t key_bytes;
+  uint32_t value_bytes;
+  uint32_t max_entries;
+  uint64_t used;         /* entries; or EBPF_UNKNOWN */
+  uint64_t memory_bytes; /* as the kernel charges it; or EBPF_UNKNOWN */
+};
+
+struct ebpf_msg_maps {
+  struct ebpf_msg_header header;
+  uint32_t row_count;
+  uint32_t more;
+  struct ebpf_map_row rows[EBPF_ROWS_PER_PAGE];
+};
+
+/* Detach a consumer. It is told so (ECANCELED), and its library does not come back by itself. */
+struct ebpf_msg_evict {
+  struct ebpf_msg_header header;
+  uint32_t consumer_id;
+  uint32_t reserved;
+};
+
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_header) == 16, "ebpf_msg_header");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_error) == 256, "ebpf_msg_error");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_join) == 40, "ebpf_msg_join");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_joined) == 40, "ebpf_msg_joined");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_lane_stats) == 48, "ebpf_lane_stats");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_offset_entry) == 48, "ebpf_offset_entry");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_stats) == 3888, "ebpf_msg_stats");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_offsets) == 1944, "ebpf_msg_offsets");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_get_page) == 24, "ebpf_msg_get_page");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_consumer_row) == 128, "ebpf_consumer_row");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_ring) == 104 + 16 * 128, "ebpf_msg_ring");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_program_row) == 128, "ebpf_program_row");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_programs) == 32 + 16 * 128, "ebpf_msg_programs");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_map_row) == 64, "ebpf_map_row");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_maps) == 24 + 16 * 64, "ebpf_msg_maps");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_evict) == 24, "ebpf_msg_evict");
 
 /* Index of a SOCK_DATA_* value in ebpf_msg_stats.protocol; what is not known counts as 0. */
 static inline uint32_t ebpf_protocol_index(uint16_t l7_protocol) {

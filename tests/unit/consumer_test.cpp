@@ -640,6 +640,33 @@ TEST_F(Attached, GoesOnWhereItWasWhenItWasCutOff) {
   EXPECT_EQ(stats.published, 175u);
 }
 
+// An operator's word is final: no coming back, and the reason is kept.
+TEST_F(Attached, StaysAwayWhenItWasEvicted) {
+  TestProducer producer(path_);
+  TestConsumer consumer(path_);
+  ASSERT_EQ(consumer.open(), 0);
+  producer.write(10);
+  consumer.poll_until(10);
+  UniqueFd tool(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path_.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(connect(tool.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ebpf_msg_evict evict{};
+  evict.header = {EBPF_MSG_MAGIC, EBPF_PROTOCOL_VERSION, EBPF_MSG_EVICT, sizeof evict, 0};
+  evict.consumer_id = stats_of(consumer.handle).consumer_id;
+  ASSERT_EQ(send(tool.get(), &evict, sizeof evict, 0), static_cast<ssize_t>(sizeof evict));
+  int polled = 0;
+  const uint64_t end = now_us() + kPatienceUs;
+  while (polled >= 0 && now_us() < end) polled = ebpf_consumer_poll(consumer.handle, 20);
+  EXPECT_EQ(polled, -EPIPE);
+  EXPECT_NE(std::strstr(ebpf_last_error(), "evicted by peer (pid "), nullptr) << ebpf_last_error();
+  EXPECT_EQ(stats_of(consumer.handle).last_end, EBPF_END_DETACHED);
+  EXPECT_EQ(stats_of(consumer.handle).last_end_errno, static_cast<uint32_t>(ECANCELED));
+  EXPECT_EQ(stats_of(consumer.handle).delivered, 10u);
+  EXPECT_EQ(producer.consumers(), 0u);
+}
+
 // ---- servers that are not what they should be -------------------------------------------
 
 // Accepts one connection, takes the JOIN, and answers with whatever the test made up.
@@ -776,8 +803,8 @@ TEST_F(Attached, RefusesAnAnswerThatCannotBeRight) {
       {"wrong length", EBADMSG, [](FakeAnswer& a) { a.message.header.length_bytes = 39; }},
       {"wrong length", EBADMSG, [](FakeAnswer& a) { a.length = 39; }},
       {"does not speak", EBADMSG, [](FakeAnswer& a) { a.message.header.magic = 1; }},
-      {"speaks control protocol version 2, this library speaks 1", EPROTO,
-       [](FakeAnswer& a) { a.message.header.version = 2; }},
+      {"speaks control protocol version 99, this library speaks 2", EPROTO,
+       [](FakeAnswer& a) { a.message.header.version = 99; }},
       {"message type 6", EBADMSG, [](FakeAnswer& a) { a.message.header.type = EBPF_MSG_STATS; }},
       {"error message of the wrong length", EBADMSG,
        [](FakeAnswer& a) { a.message.header.type = EBPF_MSG_ERROR; }},

@@ -23,12 +23,16 @@ int verdict(const std::vector<char>& packet, int flags = 0) {
 }
 
 TEST(ControlMessage, AcceptsEachTypeAtItsExactLengthOnly) {
-  for (int type = 0; type < 20; ++type) {
+  for (int type = 0; type < 32; ++type) {
     for (uint32_t bytes = sizeof(ebpf_msg_header); bytes <= 64; ++bytes) {
       const bool header_only = type == EBPF_MSG_GET_STATS || type == EBPF_MSG_START ||
                                type == EBPF_MSG_STOP || type == EBPF_MSG_GET_OFFSETS;
+      const bool is_page =
+          type == EBPF_MSG_GET_RING || type == EBPF_MSG_GET_PROGRAMS || type == EBPF_MSG_GET_MAPS;
       const bool good = (header_only && bytes == sizeof(ebpf_msg_header)) ||
-                        (type == EBPF_MSG_JOIN && bytes == sizeof(ebpf_msg_join));
+                        (type == EBPF_MSG_JOIN && bytes == sizeof(ebpf_msg_join)) ||
+                        (is_page && bytes == sizeof(ebpf_msg_get_page)) ||
+                        (type == EBPF_MSG_EVICT && bytes == sizeof(ebpf_msg_evict));
       EXPECT_EQ(verdict(packet_of(static_cast<ebpf_msg_type>(type), bytes)), good ? 0 : EBADMSG)
           << "type " << type << ", " << bytes << " bytes";
     }
@@ -60,7 +64,7 @@ TEST(ControlMessage, NamesBothVersions) {
   auto checked = check_message(packet.data(), packet.size(), 0);
   ASSERT_FALSE(checked);
   EXPECT_EQ(checked.error().message,
-            "protocol version 7 asked for, this producer speaks version 1");
+            "protocol version 7 asked for, this producer speaks version 2");
 }
 
 TEST(ControlMessage, RefusesWhatTheKernelCutOff) {

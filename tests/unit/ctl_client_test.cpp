@@ -202,5 +202,42 @@ TEST(ControlClient, ReadsTheReasonOfAProducerThatClosesUnasked) {
   EXPECT_EQ(stats.error().code, EPERM);
 }
 
+// ---- lists in pages -----------------------------------------------------------------
+
+FakeProducer::Answer always_ring(uint32_t row_count, uint32_t more, uint32_t first_id) {
+  ebpf_msg_ring ring{};
+  ring.header = message_header(EBPF_MSG_RING, sizeof(ring));
+  ring.row_count = row_count;
+  ring.more = more;
+  for (uint32_t i = 0; i < EBPF_ROWS_PER_PAGE; i++) ring.rows[i].id = first_id + i;
+  return always(to_packet(ring));
+}
+
+TEST(ControlClient, TakesNoListThatHasNoEnd) {
+  const FakeProducer::Answer answers[] = {
+      always_ring(EBPF_ROWS_PER_PAGE + 1, 0, 1), always_ring(0, 1, 1),
+      always_ring(3, UINT32_MAX, 1),
+      always_ring(EBPF_ROWS_PER_PAGE, 1, 1),  // the same page again and again
+      always_ring(1, 0, 0)};
+  for (const auto& answer : answers) {
+    FakeProducer producer(answer);
+    auto client = ControlClient::connect(producer.path());
+    ASSERT_TRUE(client);
+    auto ring = client->get_ring();
+    ASSERT_FALSE(ring);
+    EXPECT_EQ(ring.error().code, EBADMSG);
+  }
+  ebpf_msg_maps maps{};
+  maps.header = message_header(EBPF_MSG_MAPS, sizeof(maps));
+  maps.row_count = EBPF_ROWS_PER_PAGE;
+  maps.more = 1;
+  FakeProducer endless(always(to_packet(maps)));
+  auto client = ControlClient::connect(endless.path());
+  ASSERT_TRUE(client);
+  auto list = client->get_maps();
+  ASSERT_FALSE(list);
+  EXPECT_EQ(list.error().code, EBADMSG);
+}
+
 }  // namespace
 }  // namespace ebpf::ctl

@@ -5,7 +5,7 @@ ebpf_add_gtest(ring_writer_test
   LABELS unit)
 ebpf_add_gtest(consumer_slots_test SOURCES consumer_slots_test.cpp LIBS ebpf_ring LABELS unit)
 ebpf_add_gtest(control_server_test
-  SOURCES control_message_test.cpp control_server_test.cpp
+  SOURCES control_message_test.cpp control_ring_test.cpp control_server_test.cpp
   LIBS ebpf_ring
   LABELS unit)
 ebpf_add_gtest(ring_doc_test SOURCES ring_doc_test.cpp LABELS unit)
