@@ -21,6 +21,9 @@ foreach(component library dev producer tools)
   endif()
 endforeach()
 
+install(FILES ${PROJECT_SOURCE_DIR}/docs/grafana-dashboard.json ${PROJECT_SOURCE_DIR}/docs/alerts.yml
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/ebpfctl/examples COMPONENT tools)
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME libebpf)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})

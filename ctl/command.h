@@ -79,6 +79,7 @@ void add_loss(CLI::App& app, const Options& options, Action& action);
 void add_probe(CLI::App& app, const Options& options, Action& action);
 void add_map(CLI::App& app, const Options& options, Action& action);
 void add_check(CLI::App& app, const Options& options, Action& action);
+void add_metrics(CLI::App& app, const Options& options, Action& action);
 void add_record(CLI::App& app, const Options& options, Action& action);
 void add_tail(CLI::App& app, const Options& options, Action& action);
 

@@ -264,6 +264,9 @@ void add_command_line(CLI::App& app, Options& options, Action& action) {
   add_probe(app, options, action);
   add_map(app, options, action);
   add_check(app, options, action);
+#ifdef EBPF_WITH_METRICS
+  add_metrics(app, options, action);
+#endif
   add_record(app, options, action);
   add_tail(app, options, action);
   for (CLI::App* object : app.get_subcommands({})) {

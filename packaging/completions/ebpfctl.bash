@@ -2,18 +2,19 @@
 _ebpfctl() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} object='' i
   for ((i = 1; i < COMP_CWORD; i++)); do
-    case ${COMP_WORDS[i]} in tracer | socktrace) object=${COMP_WORDS[i]} ;; esac
+    case ${COMP_WORDS[i]} in tracer | socktrace | metrics) object=${COMP_WORDS[i]} ;; esac
   done
   case $before in
     -o | --output) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$word"); return ;;
-    --watch) return ;;
+    --watch | --listen) return ;;
     --socket) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
   esac
   local words='-o --output --socket --watch -v --verbose -h --help -V --version -C --color'
   case $object in
     tracer) words+=' show start stop help' ;;
     socktrace) words+=' show help' ;;
-    *) words+=' tracer socktrace check' ;;
+    metrics) words+=' --listen' ;;
+    *) words+=' tracer socktrace check metrics' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }

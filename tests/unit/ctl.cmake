@@ -6,3 +6,6 @@ ebpf_add_gtest(ctl_program_test SOURCES ctl_program_test.cpp LIBS ebpfctl_core T
                LABELS unit)
 add_dependencies(ctl_program_test ebpfctl)
 target_compile_definitions(ctl_program_test PRIVATE EBPFCTL_PATH="$<TARGET_FILE:ebpfctl>")
+if(NOT LIBEBPF_STATIC_TOOLS)
+  ebpf_add_gtest(ctl_metrics_test SOURCES ctl_metrics_test.cpp LIBS ebpfctl_core LABELS unit)
+endif()
