@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// ebpfctl metrics [--listen ADDRESS]
+// ebpfctl metrics [--listen ADDRESS] [--per-consumer]
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <mutex>
 
 #include "consumer/control_client.h"
@@ -25,16 +26,23 @@ uint64_t now_us() {
       std::chrono::duration_cast<std::chrono::microseconds>(since).count());
 }
 
-Result<MetricFamilies> ask_metrics(const Options& options) {
+struct MetricsOptions {
+  std::string listen;
+  bool per_consumer = false;
+};
+
+Result<MetricFamilies> ask_metrics(const Options& options, bool per_consumer) {
   auto client = ControlClient::connect(options.socket_path);
   if (!client) return client.error();
   auto stats = client->get_stats();
   if (!stats) return stats.error();
-  return metrics_of(*stats, now_us());
+  auto ring = client->get_ring();
+  if (!ring) return ring.error();
+  return metrics_of({*stats, std::move(*ring), now_us()}, per_consumer);
 }
 
-Result<Output> show(const Options& options) {
-  auto families = ask_metrics(options);
+Result<Output> show(const Options& options, bool per_consumer) {
+  auto families = ask_metrics(options, per_consumer);
   if (!families) return families.error();
   return Output(options.json() ? metrics_json(*families) : metrics_text(*families));
 }
@@ -42,12 +50,13 @@ Result<Output> show(const Options& options) {
 // However many clients scrape, the producer is asked ten times a second at most.
 class Snapshots {
  public:
-  explicit Snapshots(const Options& options) : options_(options) {}
+  Snapshots(const Options& options, bool per_consumer)
+      : options_(options), per_consumer_(per_consumer) {}
 
   MetricFamilies take() {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!families_.empty() && steady_clock::now() - taken_ < kFreshFor) return families_;
-    auto asked = ask_metrics(options_);
+    auto asked = ask_metrics(options_, per_consumer_);
     tell(asked ? std::string() : asked.error().message);
     families_ = asked ? std::move(*asked) : metrics_without_producer();
     taken_ = steady_clock::now();
@@ -64,18 +73,19 @@ class Snapshots {
   }
 
   const Options& options_;
+  const bool per_consumer_;
   std::mutex mutex_;
   MetricFamilies families_;
   steady_clock::time_point taken_{};
   std::string problem_;
 };
 
-Result<Output> serve(const Options& options, const std::string& listen) {
+Result<Output> serve(const Options& options, const MetricsOptions& metrics) {
   if (options.json()) return Error{kBadOption, "--listen serves Prometheus text, not -o json"};
   if (options.watch_s > 0) return Error{kBadOption, "--watch does not go with --listen"};
-  auto address = parse_listen_address(listen);
+  auto address = parse_listen_address(metrics.listen);
   if (!address) return Error{kBadOption, address.error().message};
-  Snapshots snapshots(options);
+  Snapshots snapshots(options, metrics.per_consumer);
   auto served = serve_metrics(
       *address, [&] { return snapshots.take(); },
       [](const std::string& url) { return write_output("listening: " + url + "\n"); });
@@ -96,17 +106,20 @@ CLI::Validator listen_address() {
 void add_metrics(CLI::App& app, const Options& options, Action& action) {
   CLI::App* metrics = app.add_subcommand("metrics", "the producer's figures for Prometheus");
   metrics->fallthrough();
-  auto listen = std::make_shared<std::string>();
+  auto chosen = std::make_shared<MetricsOptions>();
   metrics
-      ->add_option("--listen", *listen,
+      ->add_option("--listen", chosen->listen,
                    "serve them at http://ADDRESS/metrics: PORT (of 127.0.0.1), IPV4:PORT or "
                    "[IPV6]:PORT")
       ->check(listen_address());
-  metrics->callback([&options, &action, listen] {
-    if (listen->empty()) {
-      action = Action::repeatable([&options] { return show(options); });
+  metrics->add_flag("--per-consumer", chosen->per_consumer,
+                    "also series for each consumer, with its process");
+  metrics->callback([&options, &action, chosen] {
+    if (chosen->listen.empty()) {
+      action =
+          Action::repeatable([&options, chosen] { return show(options, chosen->per_consumer); });
     } else {
-      action = [&options, listen] { return serve(options, *listen); };
+      action = [&options, chosen] { return serve(options, *chosen); };
     }
   });
 }

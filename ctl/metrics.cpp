@@ -3,9 +3,12 @@
 
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "ctl/format_ring.h"
 #include "libebpf/detail/escape.h"
 
 namespace ebpf::ctl {
@@ -98,18 +101,18 @@ void add_producer(MetricFamilies& out, const ebpf_msg_stats& stats, uint64_t now
 void add_kernel(MetricFamilies& out, const ebpf_msg_stats& stats) {
   counter(out, "ebpf_events_emitted_total", "Events that the kernel side decided to emit.",
           {stats.kern_emitted});
-  counter(out, "ebpf_events_lost_total",
-          "Events emitted that reached no consumer's ring, by the stage that lost them.",
-          {{stats.kern_lost, {{"stage", "perf_buffer"}}},
-           {stats.bad_events, {{"stage", "malformed"}}},
-           {stats.user_enqueue_lost, {{"stage", "ring"}}}});
+  const EventFlow flow = event_flow(stats);
+  counter(out, "ebpf_events_lost_total", "Events emitted that did not reach the ring, by cause.",
+          {{flow.perf_full, {{"cause", "perf_buffer_full"}}},
+           {flow.bad, {{"cause", "event_not_valid"}}},
+           {flow.no_room, {{"cause", "no_room_in_ring"}}}});
   counter(out, "ebpf_calls_skipped_total", "Socket calls that became no event, by cause.",
-          {{stats.kern_unknown, {{"cause", "unknown_protocol"}}},
+          {{stats.kern_unknown, {{"cause", "not_recognised"}}},
            {stats.kern_socket_map_full, {{"cause", "socket_map_full"}}},
-           {stats.kern_bad_pointer, {{"cause", "unreadable_payload"}}},
-           {stats.kern_filtered_port, {{"cause", "port_filter"}}},
-           {stats.kern_filtered_pid, {{"cause", "process_filter"}}},
-           {stats.kern_filtered_name, {{"cause", "name_filter"}}}});
+           {stats.kern_bad_pointer, {{"cause", "payload_not_readable"}}},
+           {stats.kern_filtered_port, {{"cause", "filtered_port"}}},
+           {stats.kern_filtered_pid, {{"cause", "filtered_pid"}}},
+           {stats.kern_filtered_name, {{"cause", "filtered_name"}}}});
   counter(out, "ebpf_events_untraced_total", "Events without a trace id: the trace map was full.",
           {stats.kern_trace_map_full});
   gauge(out, "ebpf_map_entries", "Entries in use of the kernel side's maps.",
@@ -164,15 +167,31 @@ void add_records(MetricFamilies& out, const ebpf_msg_stats& stats) {
           {stats.queue_burst_count});
   counter(out, "ebpf_allocation_failures_total", "Allocations that failed in the producer.",
           {stats.mem_alloc_fail_count});
+}
+
+Sample seconds(uint64_t time_us) {
+  Sample sample(0);
+  sample.value = static_cast<double>(time_us) / 1e6;
+  return sample;
+}
+
+void add_ring(MetricFamilies& out, const ebpf_msg_stats& stats, const ebpf_msg_ring& ring) {
   gauge(out, "ebpf_ring_size_bytes", "Memory of the ring.", {stats.ring_bytes});
+  gauge(out, "ebpf_ring_window_records", "Records that the ring holds now.", {ring.window_records});
+  gauge(out, "ebpf_ring_parked_blocks", "Blocks retired that a consumer still reads.",
+        {ring.parked_blocks});
+  Sample window = seconds(ring.window_us);
+  if (ring.window_us == EBPF_UNKNOWN) window.value = std::numeric_limits<double>::infinity();
+  gauge(out, "ebpf_ring_window_seconds",
+        "For how long the ring holds a record at the present rate.", {window});
 }
 
 void add_consumers(MetricFamilies& out, const ebpf_msg_stats& stats) {
   gauge(out, "ebpf_consumers", "Consumers that are attached.", {stats.consumer_count});
   gauge(out, "ebpf_consumers_limit", "Consumers that can be attached.", {stats.max_consumers});
   counter(out, "ebpf_consumer_wakeups_total", "Wake-ups of sleeping consumers.", {stats.wakeups});
-  counter(out, "ebpf_consumers_evicted_total", "Consumers detached, as they broke the protocol.",
-          {stats.evicted});
+  counter(out, "ebpf_consumers_evicted_total",
+          "Consumers detached: by an operator, or for what they sent.", {stats.evicted});
   counter(out, "ebpf_records_undelivered_total", "Records that consumers which died had not read.",
           {stats.undelivered});
   counter(out, "ebpf_joins_refused_total", "Joins refused: too fast, or no slot.",
@@ -181,16 +200,63 @@ void add_consumers(MetricFamilies& out, const ebpf_msg_stats& stats) {
           {stats.connections_refused});
 }
 
+// No series for a single one: there may be any number of them in the course of time.
+void add_all_consumers(MetricFamilies& out, const std::vector<ebpf_consumer_row>& rows) {
+  uint64_t states[4] = {};
+  uint64_t lag_us = 0;
+  uint64_t unread = 0;
+  for (const ebpf_consumer_row& row : rows) {
+    if (row.state < std::size(states)) states[row.state]++;
+    lag_us = std::max(lag_us, row.lag_us);
+    unread = std::max(unread, row.unread);
+  }
+  std::vector<Sample> samples;
+  for (uint32_t state = 0; state < std::size(states); state++) {
+    samples.push_back({states[state], {{"state", consumer_state_name(state)}}});
+  }
+  gauge(out, "ebpf_consumer_states", "Consumers that are attached, by state.", samples);
+  gauge(out, "ebpf_consumer_lag_max_seconds", "How far the consumer that lags most is behind.",
+        {seconds(lag_us)});
+  gauge(out, "ebpf_consumer_unread_max_records", "Unread records of the consumer with the most.",
+        {unread});
+}
+
+void add_each_consumer(MetricFamilies& out, const std::vector<ebpf_consumer_row>& rows) {
+  std::vector<Sample> delivered;
+  std::vector<Sample> lost;
+  std::vector<Sample> unread;
+  std::vector<Sample> lag;
+  for (const ebpf_consumer_row& row : rows) {
+    const std::vector<ClientMetric::Label> labels{{"consumer", std::to_string(row.id)},
+                                                  {"pid", std::to_string(row.pid)},
+                                                  {"process", consumer_process(row)}};
+    delivered.emplace_back(row.delivered, labels);
+    lost.emplace_back(row.lost, labels);
+    unread.emplace_back(row.unread, labels);
+    lag.push_back(seconds(row.lag_us));
+    lag.back().labels = labels;
+  }
+  if (rows.empty()) return;
+  counter(out, "ebpf_consumer_delivered_total", "Records delivered to the consumer.", delivered);
+  counter(out, "ebpf_consumer_lost_total", "Records that the consumer was too slow for.", lost);
+  gauge(out, "ebpf_consumer_unread_records", "Records that the consumer has not read yet.", unread);
+  gauge(out, "ebpf_consumer_lag_seconds", "Age of the record that the consumer reads next.", lag);
+}
+
 const char* type_name(MetricType type) { return type == MetricType::Counter ? "counter" : "gauge"; }
 
 }  // namespace
 
-MetricFamilies metrics_of(const ebpf_msg_stats& stats, uint64_t now_us) {
+MetricFamilies metrics_of(const Snapshot& snapshot, bool per_consumer) {
+  const ebpf_msg_stats& stats = snapshot.stats;
   MetricFamilies families;
-  add_producer(families, stats, now_us);
+  add_producer(families, stats, snapshot.taken_us);
   add_kernel(families, stats);
   add_records(families, stats);
+  add_ring(families, stats, snapshot.ring.ring);
   add_consumers(families, stats);
+  add_all_consumers(families, snapshot.ring.consumers);
+  if (per_consumer) add_each_consumer(families, snapshot.ring.consumers);
   return families;
 }
 

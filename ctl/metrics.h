@@ -8,14 +8,21 @@
 #include <string>
 #include <vector>
 
-#include "libebpf/control.h"
+#include "consumer/control_client.h"
 
 namespace ebpf::ctl {
 
 using MetricFamilies = std::vector<prometheus::MetricFamily>;
 
-// `now_us`: µs since 1970, from which the time of the start follows.
-MetricFamilies metrics_of(const ebpf_msg_stats& stats, uint64_t now_us);
+// What the producer told at one time.
+struct Snapshot {
+  ebpf_msg_stats stats;
+  RingState ring;
+  uint64_t taken_us;  // since 1970
+};
+
+// `per_consumer`: also series that name each consumer, as many as there are.
+MetricFamilies metrics_of(const Snapshot& snapshot, bool per_consumer);
 
 // Where the producer does not answer: ebpf_up 0, nothing else.
 MetricFamilies metrics_without_producer();

@@ -62,8 +62,12 @@ def prints_what_the_tracer_counted(bench):
     check_equal(found["ebpf_consumers"], 1, "ebpf_consumers")
     check_equal(found["ebpf_up"], 1, "ebpf_up")
     check(abs(found["ebpf_producer_start_time_seconds"] - time.time()) < 600, "start time")
-    names = [name for name in found if "pid" in name or "process" in name.partition("{")[0]]
-    check_equal(names, [], "figures of single processes")
+    named = [name for name in found if 'pid="' in name or 'process="' in name]
+    check_equal(named, [], "figures of single processes")
+    each = bench.run([lib.program("ebpfctl"), "--socket", bench.socket, "metrics",
+                      "--per-consumer"]).stdout
+    check_lint(each)
+    check(f'pid="{agent.pid}",process="ebpf-tail"' in each, f"the consumer is not named: {each}")
     as_json = bench.ctl("metrics")
     check_equal(as_json["schema_version"], 1, "schema_version")
     check(len(as_json["metrics"]) == text.count("# TYPE "), "the same metrics as JSON")

@@ -15,10 +15,24 @@ using namespace ebpf::ctl;
 using ebpf::test::sample_stats;
 using prometheus::MetricType;
 
-constexpr uint64_t kNowUs = 1700000000000000;
+Snapshot sample_snapshot() {
+  Snapshot snapshot{sample_stats(), {}, 1700000000000000};
+  snapshot.ring.ring.window_us = 2500000;
+  snapshot.ring.consumers.resize(2);
+  ebpf_consumer_row& row = snapshot.ring.consumers[1];
+  row.id = 7;
+  row.pid = 4007;
+  row.state = EBPF_CONSUMER_LAPPED;
+  row.delivered = 70;
+  row.lost = 10;
+  row.unread = 5;
+  row.lag_us = 1500000;
+  std::memcpy(row.process, "a\"b\033c", 6);
+  return snapshot;
+}
 
 TEST(Metrics, ShowTheFiguresOfTheProducer) {
-  const std::string text = metrics_text(metrics_of(sample_stats(), kNowUs));
+  const std::string text = metrics_text(metrics_of(sample_snapshot(), false));
   for (const char* line :
        {"ebpf_up 1\n", "ebpf_records_total{protocol=\"HTTP\"} 11421\n",
         "ebpf_records_total{protocol=\"DNS\"} 25274\n",
@@ -33,7 +47,7 @@ TEST(Metrics, ShowTheFiguresOfTheProducer) {
 
 TEST(Metrics, AreNamedAsPrometheusAsks) {
   std::set<std::string> names;
-  for (const auto& family : metrics_of(sample_stats(), kNowUs)) {
+  for (const auto& family : metrics_of(sample_snapshot(), true)) {
     const bool total =
         family.name.size() > 6 && family.name.substr(family.name.size() - 6) == "_total";
     EXPECT_EQ(total, family.type == MetricType::Counter) << family.name;
@@ -45,14 +59,29 @@ TEST(Metrics, AreNamedAsPrometheusAsks) {
 }
 
 TEST(Metrics, EscapeWhatTheProducerTells) {
-  ebpf_msg_stats stats = sample_stats();
+  Snapshot snapshot = sample_snapshot();
+  ebpf_msg_stats& stats = snapshot.stats;
   std::memset(stats.kernel_release, '"', sizeof stats.kernel_release);  // and no NUL
   std::memcpy(stats.kernel_release, "a\n\xff\x1b[31m", 8);
   stats.lane_count = UINT32_MAX;
-  const std::string text = metrics_text(metrics_of(stats, kNowUs));
+  const std::string text = metrics_text(metrics_of(snapshot, true));
   EXPECT_NE(text.find(R"(kernel="a\\x0a\\xff\\x1b[31m\"\")"), std::string::npos) << text;
   for (const char byte : text) EXPECT_TRUE(byte == '\n' || (byte >= 0x20 && byte < 0x7f));
   EXPECT_EQ(text.find("lane=\"64\""), std::string::npos);
+}
+
+TEST(Metrics, NameConsumersOnlyWhereAskedTo) {
+  const std::string text = metrics_text(metrics_of(sample_snapshot(), false));
+  EXPECT_EQ(text.find("consumer=\""), std::string::npos);
+  EXPECT_EQ(text.find("pid=\""), std::string::npos);
+  EXPECT_NE(text.find("ebpf_consumer_lag_max_seconds 1.5\n"), std::string::npos);
+  EXPECT_NE(text.find("ebpf_consumer_states{state=\"lapped\"} 1\n"), std::string::npos);
+  EXPECT_NE(text.find("ebpf_ring_window_seconds 2.5\n"), std::string::npos);
+  const std::string each = metrics_text(metrics_of(sample_snapshot(), true));
+  EXPECT_NE(
+      each.find(R"(ebpf_consumer_lost_total{consumer="7",pid="4007",process="a\"b\\x1bc"} 10)"),
+      std::string::npos)
+      << each;
 }
 
 TEST(Metrics, SayWhenNobodyAnswers) {
