@@ -52,7 +52,8 @@ EBPF_INLINE void send_event(void* ctx, struct scratch* scratch,
   struct kernel_event* event = &scratch->event;
   struct counters* counters = LOOKUP_FIRST(counters_map);
   if (!counters) return;
-  counters->of[COUNTER_EMITTED]++;
+  /* Atomic, like all of them: this program can be preempted. */
+  __sync_fetch_and_add(&counters->of[COUNTER_EMITTED], 1);
   event->lost = (uint32_t)counters->of[COUNTER_LOST];
   uint64_t captured = *(volatile uint32_t*)&scratch->call.captured;
   /* At most 16384 by construction; the mask lets the verifier see at most 32767, which
@@ -60,11 +61,11 @@ EBPF_INLINE void send_event(void* ctx, struct scratch* scratch,
   captured &= 2 * EBPF_CAP_BYTES_MAX - 1;
   uint64_t size = sizeof(*event) - KERNEL_EVENT_NOT_SENT + captured;
   if (output(ctx, event, size, config) == 0) return;
-  counters->of[COUNTER_LOST]++;
+  __sync_fetch_and_add(&counters->of[COUNTER_LOST], 1);
   uint32_t lane = 0;
   if (config->lane_count) lane = ebpf_lane_of(event->data.socket_id, config->lane_count);
   uint64_t* lane_lost = bpf_map_lookup_elem(&lane_lost_map, &lane);
-  if (lane_lost) *lane_lost += 1;
+  if (lane_lost) __sync_fetch_and_add(lane_lost, 1);
 }
 
 EBPF_INLINE void emit(void* ctx, struct scratch* scratch, const struct tracer_config* config,

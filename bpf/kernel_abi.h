@@ -12,8 +12,9 @@
 /*
  * One event, as the programs build it. The raw data of a perf record starts 4 bytes behind
  * an 8-byte boundary, so what is sent starts at `lost`, and `data` falls on a boundary in
- * both places. In a BPF ring buffer it is the same, but off by 4. data.cap_len payload bytes follow. data.timestamp is CLOCK_MONOTONIC in
- * nanoseconds here; the producer makes wall-clock microseconds of it when it copies.
+ * both places. In a BPF ring buffer it is the same, but off by 4. data.cap_len payload bytes
+ * follow. data.timestamp is CLOCK_MONOTONIC in nanoseconds here; the producer makes wall-clock
+ * microseconds of it when it copies.
  */
 struct kernel_event {
   uint32_t not_sent;
@@ -113,7 +114,22 @@ enum kernel_counter {
   COUNTER_FILTERED_PORT, /* socket calls not captured: a filter of that kind says so */
   COUNTER_FILTERED_PID,
   COUNTER_FILTERED_NAME,
+  COUNTER_SKIPPED, /* told by the kernel: runs of the programs that it left out */
   COUNTER_COUNT
 };
+
+/*
+ * Linux 7 may preempt a program, and until it goes on, leaves out every run of the same
+ * program on that CPU. So the programs are loaded several times, and attached one behind the
+ * other: a call is handled by the first copy that runs. Each has its own scratch and role.
+ */
+enum copy_role {
+  ROLE_ONLY,  /* there are no others */
+  ROLE_FIRST, /* nobody can have handled the call */
+  ROLE_NEXT,
+  ROLE_LAST, /* nobody asks behind this one */
+};
+/* By the lower bits of the thread id: the thread whose call was handled. */
+#define HANDLED_MARKS 65536u
 
 #endif

@@ -166,6 +166,21 @@ struct {
 } cap_seq_lock_map SEC(".maps");
 #endif
 
+/* See enum copy_role. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, uint32_t);
+  __type(value, uint32_t);
+} role_map SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1); /* set: HANDLED_MARKS, where there are copies */
+  __type(key, uint32_t);
+  __type(value, uint64_t);
+} handled_map SEC(".maps");
+
 /* One question of user space: does any process still hold this sock? */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);

@@ -78,6 +78,19 @@ EBPF_INLINE const struct tracer_config* active_config(void) {
   return config;
 }
 
+/* Whether an earlier copy of this program has handled the call already; see enum copy_role. */
+EBPF_INLINE int is_handled(void) {
+  const uint32_t* role = LOOKUP_FIRST(role_map);
+  if (!role || *role == ROLE_ONLY) return 0;
+  uint64_t thread = bpf_get_current_pid_tgid();
+  uint32_t slot = (uint32_t)thread & (HANDLED_MARKS - 1);
+  uint64_t* mark = bpf_map_lookup_elem(&handled_map, &slot);
+  if (!mark) return 0;
+  int is_marked = *role != ROLE_FIRST && *mark == thread;
+  *mark = *role == ROLE_LAST ? 0 : thread;
+  return is_marked;
+}
+
 /* At the end of a call that is not captured: it may be the producer's, which asks. */
 EBPF_INLINE void answer_query(void) {
   const struct tracer_config* config = LOOKUP_FIRST(config_map);
@@ -253,6 +266,7 @@ int raw_exit(struct bpf_raw_tracepoint_args* ctx) {
     answer_query();
     return 0;
   }
+  if (is_handled()) return 0;
   read_arguments(&regs, regs_at);
   uint64_t args[6] = {regs.di, regs.si, regs.dx, regs.r10, regs.r8, regs.r9};
   begin_call(ctx, regs.orig_ax, args, ret, 0, config);
@@ -270,7 +284,7 @@ int raw_compat(struct bpf_raw_tracepoint_args* ctx) {
   uint64_t args[6] = {(uint32_t)regs.bx, (uint32_t)regs.cx, (uint32_t)regs.dx,
                       (uint32_t)regs.si, (uint32_t)regs.di, (uint32_t)regs.bp};
   uint64_t nr = widen_call((uint32_t)regs.orig_ax, args);
-  if (nr != NR_NONE) begin_call(ctx, nr, args, ctx->args[1], 1, config);
+  if (nr != NR_NONE && !is_handled()) begin_call(ctx, nr, args, ctx->args[1], 1, config);
   return 0;
 }
 

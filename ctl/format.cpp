@@ -181,6 +181,7 @@ void append_losses(std::string& out, const ebpf_msg_stats& stats, TextStyle styl
   append_count(out, "Socket map full", stats.kern_socket_map_full);
   append_count(out, "Trace map full", stats.kern_trace_map_full);
   append_count(out, "Payload not readable", stats.kern_bad_pointer);
+  append_count(out, "Left out by the kernel", stats.kern_skipped);
   append_count(out, "Bad events", stats.bad_events);
   append_count(out, "No room in the ring", stats.user_enqueue_lost);
   append_count(out, "Left by dead consumers", stats.undelivered);
@@ -358,6 +359,7 @@ std::string tracer_json(const ebpf_msg_stats& stats) {
                {"kern_filtered_port", stats.kern_filtered_port},
                {"kern_filtered_pid", stats.kern_filtered_pid},
                {"kern_filtered_name", stats.kern_filtered_name},
+               {"kern_skipped", stats.kern_skipped},
                {"capture_unknown", stats.capture_unknown != 0},
                {"filters", bounded_string(stats.filters)},
                {"user_enqueue_count", stats.user_enqueue_count},

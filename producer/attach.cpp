@@ -78,6 +78,12 @@ Result<BpfLinks> attach_raw(bpf_object* object, const LogSink& log) {
   return attacher.take();
 }
 
+Result<BpfLinks> attach_raw_copy(bpf_object* object, const LogSink& log) {
+  Attacher attacher(object, log);
+  if (!attacher.raw("raw_exit", "sys_exit")) return attacher.error();
+  return attacher.take();
+}
+
 Result<BpfLinks> attach_tracepoints(bpf_object* object, const LogSink& log) {
   if (auto there = check_tracefs(); !there) return there.error();
   Attacher attacher(object, log);

@@ -28,6 +28,8 @@ using BpfLinks = std::vector<BpfLink>;
 // of the twenty-four. The hooks that only keep the maps small (a socket's end, a
 // thread's end) may be missing; the log says so.
 Result<BpfLinks> attach_raw(bpf_object* object, const LogSink& log);
+// The hook that captures, and nothing else: for the copies (see enum copy_role).
+Result<BpfLinks> attach_raw_copy(bpf_object* object, const LogSink& log);
 Result<BpfLinks> attach_tracepoints(bpf_object* object, const LogSink& log);
 
 // Attaches to one hook and detaches again.

@@ -76,17 +76,48 @@ Result<BpfObject> open_image(const Image& image) {
   return libbpf_error(std::string("cannot open the embedded BPF object ") + image.name);
 }
 
-void choose_programs(bpf_object* object, const char* prefix) {
+// libbpf cuts the name off.
+bool is_from(const bpf_object* object, const Image& image) {
+  return std::string(image.name).substr(0, BPF_OBJ_NAME_LEN - 1) == bpf_object__name(object);
+}
+
+// What only keeps the maps small: one instance is enough.
+constexpr const char* kOnceOnly[] = {"raw_sock_state", "raw_thread_exit"};
+
+// What a run leaves behind for itself: each copy of the programs has its own.
+constexpr const char* kOwnMaps[] = {"scratch_map", "stages_map", "role_map"};
+
+template <size_t N>
+bool is_one_of(const char* const (&names)[N], const std::string& name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+void choose_programs(bpf_object* object, const LoadRequest& request) {
+  const char* prefix = program_prefix(request);
   bpf_program* program;
   bpf_object__for_each_program(program, object) {
     const char* name = bpf_program__name(program);
-    bpf_program__set_autoload(program, std::strncmp(name, prefix, std::strlen(prefix)) == 0);
+    const bool is_left_out = request.original && is_one_of(kOnceOnly, name);
+    bpf_program__set_autoload(program,
+                              std::strncmp(name, prefix, std::strlen(prefix)) == 0 && !is_left_out);
   }
 }
 
 bool object_uses_rings(bpf_object* object, const TracerOptions& options) {
   return options.transport != TransportMode::kPerf &&
          bpf_object__find_map_by_name(object, kRingsMap) != nullptr;
+}
+
+Result<> share_maps(bpf_object* object, bpf_object* original) {
+  bpf_map* map;
+  bpf_object__for_each_map(map, object) {
+    const std::string name = bpf_map__name(map);
+    if (is_one_of(kOwnMaps, name)) continue;
+    const int fd = bpf_object__find_map_fd_by_name(original, name.c_str());
+    const int error = fd < 0 ? fd : bpf_map__reuse_fd(map, fd);
+    if (error != 0) return errno_error("cannot share map " + name, -error);
+  }
+  return Unit{};
 }
 
 Result<> size_map(bpf_object* object, const char* name, uint32_t entries, uint32_t flags = 0) {
@@ -112,6 +143,7 @@ Result<> size_maps(bpf_object* object, const LoadRequest& request) {
     return std::max<uint32_t>(static_cast<uint32_t>(count), 1);
   };
   const auto cpus = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
+  if (request.original) return size_map(object, "scratch_map", cpus);
   const uint32_t hash_flags = kernel_version() >= kVersionWithSafeAllocation
                                   ? static_cast<uint32_t>(BPF_F_NO_PREALLOC)
                                   : 0u;
@@ -129,6 +161,7 @@ Result<> size_maps(bpf_object* object, const LoadRequest& request) {
       {"scratch_map", cpus, 0},
       {"events_map", rings ? 1 : cpus, 0},
       {"lane_lost_map", options.lane_count, 0},
+      {"handled_map", request.role == ROLE_ONLY ? 1 : HANDLED_MARKS, 0},
       {"socket_map", options.max_socket_entries, hash_flags},
       {"trace_map", options.max_trace_entries, hash_flags},
       {"call_args_map", call_args, hash_flags},
@@ -201,8 +234,10 @@ Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
       duration_cast<microseconds>(system_clock::now().time_since_epoch()).count());
   if (auto written = write_first(object, "config_map", &config); !written) return written;
   if (auto written = write_first(object, "offsets_map", request.offsets); !written) return written;
-  if (auto filled = fill_filters(object, options.filters); !filled) return filled;
+  return fill_filters(object, options.filters);
+}
 
+Result<> chain_stages(const BpfObject& object, const LoadRequest& request) {
   const std::string prefix = program_prefix(request);
   for (uint32_t stage = 0; stage < std::size(kStages); stage++) {
     const std::string name = prefix + kStages[stage];
@@ -218,10 +253,13 @@ Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
 }
 
 Result<> load(const BpfObject& object, const LoadRequest& request, LibbpfLog& libbpf_log) {
-  choose_programs(object.get(), program_prefix(request));
+  choose_programs(object.get(), request);
   if (request.options->transport == TransportMode::kRingBuffer &&
       !uses_rings(object, *request.options)) {
     return Error{EOPNOTSUPP, "BPF ring buffers need Linux 5.12, and the object made for it"};
+  }
+  if (request.original) {
+    if (auto shared = share_maps(object.get(), request.original); !shared) return shared;
   }
   if (auto sized = size_maps(object.get(), request); !sized) return sized;
   libbpf_log.clear();
@@ -235,10 +273,19 @@ Result<> load(const BpfObject& object, const LoadRequest& request, LibbpfLog& li
     }
     return error;
   }
-  return fill_maps(object, request);
+  if (!request.original) {
+    if (auto filled = fill_maps(object, request); !filled) return filled;
+  }
+  if (auto chained = chain_stages(object, request); !chained) return chained;
+  return set_role(object, request.role);
 }
 
 }  // namespace
+
+Result<> set_role(const BpfObject& object, copy_role role) {
+  const auto value = static_cast<uint32_t>(role);
+  return write_first(object, "role_map", &value);
+}
 
 int map_fd(const BpfObject& object, const char* name) {
   return bpf_object__find_map_fd_by_name(object.get(), name);
@@ -271,6 +318,7 @@ Result<BpfObject> load_object(const LoadRequest& request, const LogSink& log) {
                               std::to_string(image.since % 1000)};
       continue;
     }
+    if (request.original && !is_from(request.original, image)) continue;
     auto object = open_image(image);
     if (!object) return object;
     auto loaded = load(*object, request, libbpf_log);

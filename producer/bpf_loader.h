@@ -24,6 +24,8 @@ struct LoadRequest {
   const TracerOptions* options;
   const offsets_table* offsets;
   uint32_t attach_kind;  // EBPF_ATTACH_*
+  copy_role role = ROLE_ONLY;
+  bpf_object* original = nullptr;  // loaded before: its maps are shared, as far as that is safe
 };
 
 // Loads the file of the options, or else the better of the embedded objects that this
@@ -39,6 +41,9 @@ bool uses_rings(const BpfObject& object, const TracerOptions& options);
 
 // Unread bytes in a CPU's buffer that wake the drain.
 uint32_t wake_bytes(const TracerOptions& options);
+
+// For an object that is loaded; see enum copy_role.
+Result<> set_role(const BpfObject& object, copy_role role);
 
 // fd of a map of the object, -1 if it has none of that name.
 int map_fd(const BpfObject& object, const char* name);

@@ -8,6 +8,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <iterator>
 
 #include "producer/attach.h"
 #include "producer/bpf_loader.h"
@@ -21,6 +22,14 @@
 
 namespace ebpf {
 namespace {
+
+constexpr int kVersionThatPreempts = 7000;
+// Of the raw back end there. A call is left out if that many threads on one CPU are preempted
+// inside of the programs, each in another copy.
+constexpr uint32_t kCopiesWherePreempted = 3;
+
+constexpr const char* kEntryPrograms[] = {"raw_exit", "tp_enter3", "tp_enter4", "tp_enter6",
+                                          "tp_exit"};
 
 struct PerfBufferDeleter {
   void operator()(perf_buffer* buffer) const { perf_buffer__free(buffer); }
@@ -98,11 +107,14 @@ class KernelTracer::Impl {
   Result<> load_best();
   Result<> load_for(uint32_t attach_kind);
   Result<BpfLinks> attach() const;
+  Result<> load_copies(const LoadRequest& request, uint32_t count);
+  uint64_t skipped_runs() const;
   Result<> open_buffers();
   Result<> open_perf_buffers(size_t page_bytes, size_t data_bytes);
   Result<> set_enabled(bool enabled);
 
   BpfObject object_;
+  std::vector<BpfObject> copies_;  // further ones, in the order of their attachment
   BpfLinks links_;
   std::unique_ptr<SocketSweep> sweep_;
   std::unique_ptr<DeadSocketSweep> dead_sweep_;
@@ -155,9 +167,20 @@ Result<> KernelTracer::Impl::load_for(uint32_t attach_kind) {
   if (use_tracepoints) {
     if (auto there = check_tracefs(); !there) return there;
   }
-  auto object = load_object({&options_, &offsets_.table, attach_kind}, log_);
+  uint32_t copies = options_.copies;
+  if (copies == 0) copies = kernel_version() < kVersionThatPreempts ? 1 : kCopiesWherePreempted;
+  if (use_tracepoints) copies = 1;  // these are run with preemption off
+  LoadRequest request = {&options_, &offsets_.table, attach_kind};
+  if (copies > 1) request.role = ROLE_FIRST;
+  auto object = load_object(request, log_);
   if (!object) return object.error();
   object_ = std::move(*object);
+  if (auto loaded = load_copies(request, copies - 1); !loaded) {
+    log_(LogLevel::kWarn, "only one copy of the programs can be loaded, calls may be left out: " +
+                              loaded.error().message);
+    copies_.clear();
+    if (auto set = set_role(object_, ROLE_ONLY); !set) return set;
+  }
   attach_kind_ = attach_kind;
   auto tried = try_attach(object_.get(), use_tracepoints, log_);
   if (tried) return Unit{};
@@ -166,9 +189,28 @@ Result<> KernelTracer::Impl::load_for(uint32_t attach_kind) {
   return tried;
 }
 
+Result<> KernelTracer::Impl::load_copies(const LoadRequest& original, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    LoadRequest request = original;
+    request.role = i + 1 == count ? ROLE_LAST : ROLE_NEXT;
+    request.original = object_.get();
+    auto object = load_object(request, log_);
+    if (!object) return object.error();
+    copies_.push_back(std::move(*object));
+  }
+  return Unit{};
+}
+
 Result<BpfLinks> KernelTracer::Impl::attach() const {
-  return attach_kind_ == EBPF_ATTACH_TRACEPOINT ? attach_tracepoints(object_.get(), log_)
-                                                : attach_raw(object_.get(), log_);
+  if (attach_kind_ == EBPF_ATTACH_TRACEPOINT) return attach_tracepoints(object_.get(), log_);
+  auto links = attach_raw(object_.get(), log_);
+  for (const BpfObject& copy : copies_) {
+    if (!links) break;
+    auto more = attach_raw_copy(copy.get(), log_);
+    if (!more) return more;
+    std::move(more->begin(), more->end(), std::back_inserter(*links));
+  }
+  return links;
 }
 
 Result<> KernelTracer::Impl::open_buffers() {
@@ -241,25 +283,26 @@ Result<> KernelTracer::Impl::start() {
   return Unit{};
 }
 
-// Runs that the kernel left out, because another thread was inside of the program on that CPU
-// when it was preempted. Kernels before 5.12 do not tell.
-uint64_t missed_runs(bpf_object* object) {
-  uint64_t missed = 0;
-  bpf_program* program;
-  bpf_object__for_each_program(program, object) {
+// Runs that the kernel left out. Of several copies, what the last one missed: whatever the
+// others missed came to it, or was handled before it. A kernel that does not tell says 0.
+uint64_t KernelTracer::Impl::skipped_runs() const {
+  const BpfObject& last = copies_.empty() ? object_ : copies_.back();
+  uint64_t skipped = 0;
+  for (const char* name : kEntryPrograms) {
+    const bpf_program* program = bpf_object__find_program_by_name(last.get(), name);
     bpf_prog_info info = {};
     uint32_t bytes = sizeof(info);
-    const int fd = bpf_program__fd(program);
-    if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &bytes) == 0) missed += info.recursion_misses;
+    const int fd = program ? bpf_program__fd(program) : -1;
+    if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &bytes) == 0) skipped += info.recursion_misses;
   }
-  return missed;
+  return skipped;
 }
 
 Result<> KernelTracer::Impl::stop() {
   if (links_.empty()) return Unit{};
   auto disabled = set_enabled(false);
-  if (const uint64_t missed = missed_runs(object_.get()); missed != 0) {
-    log_(LogLevel::kWarn, "the kernel left out " + std::to_string(missed) +
+  if (const uint64_t skipped = skipped_runs(); skipped != 0) {
+    log_(LogLevel::kWarn, "the kernel left out " + std::to_string(skipped) +
                               " runs of the programs: threads were preempted inside of them");
   }
   links_.clear();
@@ -270,6 +313,7 @@ KernelCounters KernelTracer::Impl::counters() const {
   KernelCounters counters = {};
   const auto sums = sum_over_cpus(map_fd(object_, "counters_map"), 0, COUNTER_COUNT);
   std::copy(sums.begin(), sums.end(), counters.begin());
+  counters[COUNTER_SKIPPED] = skipped_runs();
   counters[COUNTER_SOCKET_DELETED] += sweep_->removed() + dead_sweep_->removed();
   return counters;
 }

@@ -33,6 +33,7 @@ struct TracerOptions {
   AttachMode attach = AttachMode::kAuto;
   OffsetsMode offsets = OffsetsMode::kAuto;
   TransportMode transport = TransportMode::kAuto;
+  uint32_t copies = 0;   // of the programs, see enum copy_role; 0: as many as this kernel needs
   std::string bpf_file;  // empty: the embedded object
   std::string btf_file;  // empty: /sys/kernel/btf/vmlinux
 };

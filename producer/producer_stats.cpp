@@ -81,6 +81,7 @@ void Producer::fill_kernel_stats(ebpf_msg_stats* stats) const {
   stats->kern_filtered_port = counters[COUNTER_FILTERED_PORT];
   stats->kern_filtered_pid = counters[COUNTER_FILTERED_PID];
   stats->kern_filtered_name = counters[COUNTER_FILTERED_NAME];
+  stats->kern_skipped = counters[COUNTER_SKIPPED];
   stats->capture_unknown = options_.tracer.capture_unknown;
   stats->protocols = options_.tracer.filters.protocols;
   set_cut_text(stats->filters, describe(options_.tracer.filters));

@@ -178,6 +178,8 @@ struct ebpf_msg_stats {
   uint64_t kern_filtered_port;
   uint64_t kern_filtered_pid;
   uint64_t kern_filtered_name;
+  uint64_t kern_skipped;    /* runs of the programs that the kernel left out: each may have been
+                               one record less */
   uint32_t capture_unknown; /* what is none of the protocols is delivered, too */
   uint32_t protocols;       /* those recognised: bit ebpf_protocol_index() */
   char filters[256];        /* the filters in words, cut off with "..."; "": none */
@@ -323,7 +325,7 @@ EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_join) == 40, "ebpf_msg_join");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_joined) == 40, "ebpf_msg_joined");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_lane_stats) == 48, "ebpf_lane_stats");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_offset_entry) == 48, "ebpf_offset_entry");
-EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_stats) == 3888, "ebpf_msg_stats");
+EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_stats) == 3896, "ebpf_msg_stats");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_offsets) == 1944, "ebpf_msg_offsets");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_msg_get_page) == 24, "ebpf_msg_get_page");
 EBPF_STATIC_ASSERT(sizeof(struct ebpf_consumer_row) == 128, "ebpf_consumer_row");

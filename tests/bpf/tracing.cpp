@@ -37,9 +37,11 @@ std::vector<Variant> all_variants() {
   std::vector<Variant> variants = {{"Raw", AttachMode::kRaw, false},
                                    {"RawFloor", AttachMode::kRaw, true}};
   if (has_direct) variants.push_back({"Direct", AttachMode::kDirect, false, kRings});
-  const TransportMode other = has_rings ? kRings : TransportMode::kPerf;
-  variants.push_back({"Tracepoint", AttachMode::kTracepoint, false, other});
+  const TransportMode best = has_rings ? kRings : TransportMode::kPerf;
+  variants.push_back({"Tracepoint", AttachMode::kTracepoint, false, best});
   variants.push_back({"TracepointFloor", AttachMode::kTracepoint, true});
+  variants.push_back({"RawCopies", AttachMode::kRaw, false, best, 3});
+  if (has_direct) variants.push_back({"DirectCopies", AttachMode::kDirect, false, kRings, 3});
   return variants;
 }
 
@@ -66,6 +68,7 @@ TracerOptions small_options(const Variant& variant) {
   options.max_trace_entries = 4096;
   options.attach = variant.attach;
   options.transport = variant.transport;
+  options.copies = variant.copies;
   if (variant.floor) options.bpf_file = EBPF_FLOOR_OBJECT;
   return options;
 }

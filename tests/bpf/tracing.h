@@ -27,6 +27,7 @@ struct Variant {
   AttachMode attach;
   bool floor;  // the object for Linux 4.14 instead of the best one
   TransportMode transport = TransportMode::kPerf;
+  uint32_t copies = 0;  // of the programs: see TracerOptions
 };
 // Those that this kernel is too old for are left out.
 std::vector<Variant> all_variants();
