@@ -68,7 +68,10 @@ class Kernel:
 
     def explain(self):
         """What is not as it must be, for people."""
-        if not self.ran:
+        if machine.is_unbootable_elf(self.transcript.lines):
+            yield "this is an uncompressed vmlinux without a PVH note (CONFIG_PVH), which QEMU " \
+                "cannot boot; give the bzImage of the same build (arch/x86/boot/bzImage, vmlinuz)"
+        elif not self.ran:
             reached = any(line.startswith("@@ ") for line in self.transcript.lines)
             yield "it did not come as far as starting the producer; the last lines:" if reached \
                 else "the kernel never came as far as our first program; its last lines:"
