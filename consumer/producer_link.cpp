@@ -8,6 +8,8 @@
 #include <array>
 #include <vector>
 
+#include "libebpf/detail/escape.h"
+
 namespace ebpf {
 namespace {
 
@@ -137,19 +139,20 @@ Result<> send_join(int socket, const std::string& path, const std::string& name)
 Result<ProducerLink> ProducerLink::connect(const std::string& path, const std::string& name) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
+  const std::string shown = one_line(path, sizeof address.sun_path);
   if (path.empty() || path.size() >= sizeof address.sun_path) {
     return Error{path.empty() ? EINVAL : ENAMETOOLONG,
-                 "socket path \"" + path + "\" has " + std::to_string(path.size()) +
+                 "socket path \"" + shown + "\" has " + std::to_string(path.size()) +
                      " bytes, possible are 1 to " + std::to_string(sizeof address.sun_path - 1)};
   }
   path.copy(address.sun_path, sizeof address.sun_path - 1);
   UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return errno_error("cannot make a socket");
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return connect_error(path, errno);
+    return connect_error(shown, errno);
   }
-  if (auto sent = send_join(socket.get(), path, name); !sent) return sent.error();
-  return ProducerLink(std::move(socket), path);
+  if (auto sent = send_join(socket.get(), shown, name); !sent) return sent.error();
+  return ProducerLink(std::move(socket), shown);
 }
 
 Result<std::optional<JoinAnswer>> ProducerLink::receive_answer() {

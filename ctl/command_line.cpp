@@ -158,6 +158,16 @@ class WordCheck {
   bool value_follows_ = false;
 };
 
+// A flag is given or not; CLI11 would read "--verbose=0" and more.
+void forbid_values_of_flags(CLI::App& app) {
+  for (CLI::Option* option : app.get_options({})) {
+    if (option->get_items_expected_max() == 0 && !option->check_lname("color")) {
+      option->disable_flag_override();
+    }
+  }
+  for (CLI::App* each : app.get_subcommands({})) forbid_values_of_flags(*each);
+}
+
 void append_line(std::string& out, const std::string& left, const std::string& right) {
   constexpr size_t kColumn = 30;
   std::string line = "    " + left;
@@ -269,6 +279,7 @@ void add_command_line(CLI::App& app, Options& options, Action& action) {
 #endif
   add_record(app, options, action);
   add_tail(app, options, action);
+  forbid_values_of_flags(app);
   for (CLI::App* object : app.get_subcommands({})) {
     // One help option for all: that of the program, which finds the command in question.
     for (CLI::App* command : object->get_subcommands({})) command->set_help_flag();

@@ -39,19 +39,12 @@ int exit_code(const ebpf::Error& error) {
 }
 
 int fail(const ebpf::Error& error) {
-  std::fprintf(stderr, "ebpfctl: %s\n", error.message.c_str());
+  std::fprintf(stderr, "ebpfctl: %s\n", ebpf::one_line(error.message, 1000).c_str());
   return exit_code(error);
 }
 
 int bad_option(const std::string& why) {
   return fail({kBadOption, why + " (ebpfctl --help tells the options)"});
-}
-
-// CLI11's words in one line. What it quotes of ours is escaped already; the rest may be anything.
-std::string one_line(const std::string& text) {
-  std::string out;
-  for (const char c : text) out += c == '\\' ? "\\" : ebpf::escape({&c, 1});
-  return out;
 }
 
 int print(const std::string& text) {
@@ -99,9 +92,9 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success&) {
     return print(app.help());
   } catch (const CLI::ArgumentMismatch& error) {
-    return bad_option(one_line(error.what()) + ": give it once, with a value");
+    return bad_option(ebpf::one_line(error.what()) + ": give it once, with a value");
   } catch (const CLI::ParseError& error) {
-    return bad_option(one_line(error.what()));
+    return bad_option(ebpf::one_line(error.what()));
   }
   options.color = wants_color(options.color_when);
   if (options.watch_s <= 0) return run_once(action, "");

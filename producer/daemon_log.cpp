@@ -7,10 +7,13 @@
 #include <memory>
 #include <mutex>
 
+#include "libebpf/detail/escape.h"
 #include "producer/log_file.h"
 
 namespace ebpf {
 namespace {
+
+constexpr size_t kLineBytesMax = 1000;
 
 // spdlog's own file sinks open by path and follow links; this one gets a descriptor.
 class FdSink : public spdlog::sinks::base_sink<std::mutex> {
@@ -62,7 +65,7 @@ Result<LogSink> open_daemon_log(const std::string& file, bool verbose) {
   logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
   logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %n %l: %v");
   return LogSink([logger](LogLevel level, const std::string& message) {
-    logger->log(level_of(level), "{}", message);
+    logger->log(level_of(level), "{}", one_line(message, kLineBytesMax));
   });
 }
 

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "libebpf/detail/escape.h"
 #include "producer/daemon_log.h"
 #include "producer/options.h"
 #include "producer/producer.h"
@@ -42,7 +43,7 @@ int main(int argc, char** argv) {
   if (const auto code = ebpf::parse_command_line(argc, argv, &line)) return *code;
   auto log = ebpf::open_daemon_log(line.log_file, line.verbose);
   if (!log) {
-    std::fprintf(stderr, "ebpf-producer: %s\n", log.error().message.c_str());
+    std::fprintf(stderr, "ebpf-producer: %s\n", ebpf::one_line(log.error().message).c_str());
     return ebpf::kExitFailure;
   }
   const ebpf::UniqueFd signals = take_over_signals();
@@ -55,12 +56,12 @@ int main(int argc, char** argv) {
   if (!producer) {
     (*log)(ebpf::LogLevel::kError, why.error.message);
     if (!line.log_file.empty()) {
-      std::fprintf(stderr, "ebpf-producer: %s\n", why.error.message.c_str());
+      std::fprintf(stderr, "ebpf-producer: %s\n", ebpf::one_line(why.error.message).c_str());
     }
     return exit_code_of(why);
   }
-  std::printf("ready: %s, socket %s\n", producer->source().c_str(),
-              line.producer.socket_path.c_str());
+  std::printf("ready: %s, socket %s\n", ebpf::one_line(producer->source()).c_str(),
+              ebpf::one_line(line.producer.socket_path).c_str());
   std::fflush(stdout);
   producer->run(signals.get());
   return ebpf::kExitOk;

@@ -2,12 +2,16 @@
 #include "producer/options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <vector>
 
+#include "libebpf/detail/escape.h"
 #include "producer/filter_options.h"
 
 namespace ebpf {
@@ -46,22 +50,21 @@ CLI::Validator choice(const std::vector<std::string>& words) {
       "");
 }
 
-// One line, nothing that a terminal would act on, whatever the arguments held.
-std::string printable(const std::string& text) {
-  std::string out;
-  for (const unsigned char c : text) {
-    if (c == '\n') {
-      out += "; ";
-    } else if (c < 0x20 || c >= 0x7f) {
-      char escaped[5];
-      std::snprintf(escaped, sizeof escaped, "\\x%02x", c);
-      out += escaped;
-    } else {
-      out += static_cast<char>(c);
-    }
-    if (out.size() > 300) return out + "...";
-  }
-  return out;
+// A decimal number such as 0.5; no exponent, and none that is no number.
+CLI::Validator decimal(double low, double high) {
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        const bool digits = !text.empty() && text.size() <= 20 && text != "." &&
+                            text.find_first_not_of("0123456789.") == std::string::npos &&
+                            std::count(text.begin(), text.end(), '.') <= 1;
+        const double value = digits ? std::strtod(text.c_str(), nullptr) : -1;
+        char range[64];
+        std::snprintf(range, sizeof range, "%.0f to %.0f", low, high);
+        return value >= low && value <= high
+                   ? std::string()
+                   : std::string("must be a number, ") + range + ", not '" + text + "'";
+      },
+      "");
 }
 
 void add_ring_options(CLI::App& app, ProducerOptions& options) {
@@ -146,7 +149,7 @@ void add_file_options(CLI::App& app, CommandLine* line) {
           ->type_name("FILE")
           ->excludes(record);
   app.add_option("--speed", options.replay.speed, "Replay so many times faster; 0: without waiting")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(decimal(0, 1e6))
       ->needs(replay)
       ->capture_default_str();
   app.add_flag("--loop", options.replay.loop,
@@ -159,7 +162,7 @@ void add_file_options(CLI::App& app, CommandLine* line) {
       ->capture_default_str();
   app.add_option("--linger", options.replay.linger_s,
                  "Seconds to wait for agents to leave after the replay")
-      ->check(CLI::Range(0.0, 86400.0))
+      ->check(decimal(0, 86400))
       ->needs(replay)
       ->capture_default_str();
 }
@@ -177,6 +180,9 @@ std::optional<int> parse_command_line(int argc, char** argv, CommandLine* line) 
   add_filter_options(app, line->producer.tracer.filters);
   add_ring_options(app, line->producer);
   add_file_options(app, line);
+  for (CLI::Option* option : app.get_options({})) {
+    if (option->get_items_expected_max() == 0) option->disable_flag_override();
+  }
   app.footer(
       "Exit codes: 0 ended in order, 1 failure, 2 bad option, 3 the kernel refuses (a missing\n"
       "privilege or feature), 4 another producer serves the socket.");
@@ -184,9 +190,11 @@ std::optional<int> parse_command_line(int argc, char** argv, CommandLine* line) 
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
     app.exit(success, std::cout, std::cerr);
-    return kExitOk;
+    if (std::cout.flush()) return kExitOk;
+    std::fprintf(stderr, "ebpf-producer: cannot write: %s\n", std::strerror(errno));
+    return kExitFailure;
   } catch (const CLI::Error& error) {
-    std::fprintf(stderr, "ebpf-producer: %s (see --help)\n", printable(error.what()).c_str());
+    std::fprintf(stderr, "ebpf-producer: %s (see --help)\n", one_line(error.what()).c_str());
     return kExitBadOption;
   }
   line->producer.tracer.lane_count = line->producer.ring.lane_count;

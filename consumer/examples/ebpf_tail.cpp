@@ -12,12 +12,14 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <iostream>
 #include <string>
 #include <vector>
 
 #include "consumer/view/filter_options.h"
 #include "consumer/view/record_printer.h"
 #include "libebpf/consumer.h"
+#include "libebpf/detail/escape.h"
 
 namespace {
 
@@ -174,9 +176,15 @@ int main(int argc, char** argv) {
   declare_options(app, options);
   try {
     app.parse(argc, argv);
-    if (!options.lanes.empty()) options.lane_mask = parse_lanes(options.lanes);
+    if (app.count("--lanes") != 0) options.lane_mask = parse_lanes(options.lanes);
+  } catch (const CLI::Success& success) {
+    app.exit(success);
+    if (std::cout.flush()) return kOk;
+    std::fprintf(stderr, "ebpf-tail: cannot write: %s\n", std::strerror(errno));
+    return kFailed;
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kOk : kBadOptions;
+    std::fprintf(stderr, "ebpf-tail: %s (see --help)\n", ebpf::one_line(error.what()).c_str());
+    return kBadOptions;
   }
   catch_signals();
   return attach_and_print(options);

@@ -35,7 +35,7 @@ class Servers:
         self.bench.run([foreign("redis-cli"), "-h", servers.HOST, "-p", str(REDIS_PORT), "set",
                         "key", "value"])
         self.bench.run([foreign("dig"), f"@{servers.HOST}", "-p", str(DNS_PORT), "+tries=1",
-                        "+timeout=10", "example.test", "A"])
+                        "+timeout=30", "example.test", "A"])
         with socket.create_server((servers.HOST, SMTP_PORT)) as listener:
             with socket.create_connection((servers.HOST, SMTP_PORT), 10) as client:
                 accepted, _ = listener.accept()

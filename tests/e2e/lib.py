@@ -62,8 +62,13 @@ def free_port(kind=socket.SOCK_STREAM):
         return probe.getsockname()[1]
 
 
+# A machine that does something else takes longer; only a failure waits so long.
+PATIENCE = 4
+
+
 def wait_until(condition, seconds, what):
     """Polls; gives the first true value."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -131,6 +136,7 @@ class Process:
         return self.popen.poll() is None
 
     def wait(self, seconds=10):
+        seconds *= PATIENCE
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A thousand sequential requests of curl to nginx: none missing, in order, on both sides."""
 
-from lib import brief, check, check_equal, first_line, foreign, main, wait_until
+from lib import (brief, check, check_equal, enter_own_network, first_line, foreign, main,
+                 wait_until)
 
 # (requests, one connection for all of them)
 BATCHES = [(400, True), (100, False), (400, True), (100, False)]
@@ -45,7 +46,8 @@ def check_connections(records, side, client_port):
 
 def a_thousand_requests_are_seen_on_both_sides(bench):
     curl = foreign("curl")
-    bench.producer()
+    enter_own_network()
+    bench.producer("--perf-pages", "2048")
     agent = bench.agent()
     server, port = bench.nginx()
     total = sum(count for count, _ in BATCHES)

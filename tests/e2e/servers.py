@@ -273,7 +273,7 @@ def dns(bench, port):
                                            "six.test", "text.test", "no.such.name", "x" * 63 + ".test")
              for kind in ("A", "AAAA", "TXT", "MX", "NS", "HTTPS")]
     batch = write(bench.path("dig.batch"), "\n".join(lines * 3) + "\n")
-    dig = [foreign("dig"), f"@{HOST}", "-p", str(port), "+tries=1", "+timeout=5"]
+    dig = [foreign("dig"), f"@{HOST}", "-p", str(port), "+tries=1", "+timeout=30"]
     bench.run([*dig, "-f", batch])
     # dnsmasq reads the two bytes of a length one by one: the first query of a connection over
     # TCP is recognised by its answer only, so most of them share one connection.

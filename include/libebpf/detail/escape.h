@@ -28,6 +28,21 @@ inline std::string escape(std::string_view text) {
   return out;
 }
 
+// A message in one line of at most so many bytes. A newline becomes "; ", other bytes that are
+// not printable ASCII \xNN; a backslash stays, for what is quoted may be escaped already.
+inline std::string one_line(std::string_view text, size_t most = 400) {
+  std::string out;
+  for (const char c : text) {
+    if (out.size() + 4 > most) return out + "...";
+    if (c == '\n') {
+      out += "; ";
+    } else {
+      out += c == '\\' ? std::string(1, c) : escape({&c, 1});
+    }
+  }
+  return out;
+}
+
 // The string in a fixed field that the peer may have left without a NUL.
 template <size_t N>
 std::string_view bounded_string(const char (&field)[N]) {

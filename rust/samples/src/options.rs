@@ -93,11 +93,24 @@ fn split(argument: OsString) -> Result<(String, Option<String>), String> {
 fn text(value: OsString) -> Result<String, String> {
     value
         .into_string()
-        .map_err(|value| format!("{:?} is not UTF-8", value))
+        .map_err(|value| format!("{} is not UTF-8", escaped(&format!("{:?}", value))))
 }
 
+/// For a message: printable, and not all of a text without end.
 fn escaped(text: &str) -> String {
-    libebpf::escape(text.as_bytes()).to_string()
+    const SHOWN: usize = 60;
+    let mut shown = libebpf::escape(text.as_bytes()).to_string();
+    if shown.len() > SHOWN {
+        shown.truncate(SHOWN);
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Digits only: parse() takes a plus sign as well.
+fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 fn output(value: &str) -> Result<Output, String> {
@@ -117,8 +130,8 @@ fn from(value: &str) -> Result<StartFrom, String> {
 }
 
 fn count(value: &str) -> Result<u64, String> {
-    match value.parse() {
-        Ok(count) if count > 0 => Ok(count),
+    match number(value) {
+        Some(count) if count > 0 => Ok(count),
         _ => Err(format!(
             "--count {}: must be a number from 1",
             escaped(value)
@@ -130,8 +143,8 @@ fn count(value: &str) -> Result<u64, String> {
 fn lanes(value: &str) -> Result<u64, String> {
     let mut mask = 0;
     for item in value.split(',') {
-        match item.parse::<u32>() {
-            Ok(lane) if lane < libebpf::sys::EBPF_LANES_MAX => mask |= 1 << lane,
+        match number::<u32>(item) {
+            Some(lane) if lane < libebpf::sys::EBPF_LANES_MAX => mask |= 1 << lane,
             _ => {
                 return Err(format!(
                     "--lanes {}: \"{}\" is no lane, expected 0 to {}, several as 0,2,5",
@@ -176,6 +189,8 @@ mod tests {
             "-o",
             "-o xml",
             "--count -1",
+            "--count +1",
+            "--lanes +1",
             "--count",
             "--from middle",
         ] {
