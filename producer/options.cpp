@@ -110,7 +110,8 @@ void add_kernel_options(CLI::App& app, ProducerOptions& options) {
                  "Sweep idle sockets when so many are followed")
       ->check(number(1, 1u << 24, false))
       ->capture_default_str();
-  app.add_option("--attach", tracer.attach, "How to hook system calls: auto, raw, tracepoint, direct")
+  app.add_option("--attach", tracer.attach,
+                 "How to hook system calls: auto, raw, tracepoint, direct")
       ->transform(choice({"auto", "raw", "tracepoint", "direct"}))
       ->type_name("MODE")
       ->default_str("auto");
