@@ -25,7 +25,7 @@ quietly "$stage/configure.log" cmake -S . -B "$stage" -G Ninja -DCMAKE_INSTALL_P
 cd "$stage"
 rm -rf packages
 # Files in the packages are as old as the sources: the same sources give the same packages.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$OLDPWD" log -1 --format=%ct 2>/dev/null || echo 0)}
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$OLDPWD" log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
 quietly cpack.log cpack --config CPackConfig.cmake
 rm -rf "$build/packages" packages/_CPack_Packages

@@ -34,7 +34,7 @@ def packages_of(build):
     inputs += glob.glob(f"{build}/lib/libebpf.*") + [f"{build}/bpf/socket_trace.o"]
     for folder in ("packaging", "cmake", "include", "scripts"):
         for where, _, names in os.walk(os.path.join(SOURCE, folder)):
-            inputs += [os.path.join(where, name) for name in names]
+            inputs += [os.path.join(where, name) for name in names if not name.endswith(".pyc")]
     with open(f"{build}/packages.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = glob.glob(f"{build}/packages/*.deb")
@@ -55,10 +55,10 @@ class CleanRoot:
             skip("needs root")
         if ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
             skip("no mount namespace of our own")
-        self._folder = tempfile.mkdtemp(prefix="libebpf-root-")
+        self._made = None
+        self._folder = self._private_folder()
         self.upper = f"{self._folder}/upper"
         self.path = f"{self._folder}/root"
-        self._mount("--make-rprivate", "/")
         self._mount("-t", "tmpfs", "-o", "mode=755", "root", self._folder)
         for name in ("upper", "work", "root"):
             os.mkdir(f"{self._folder}/{name}")
@@ -68,10 +68,26 @@ class CleanRoot:
         if done.returncode != 0:
             skip(f"no overlay here: {done.stderr.strip()}")
         for name in ("proc", "sys", "dev"):
-            self._mount("--rbind", f"/{name}", f"{self.path}/{name}")
+            self._mount("--bind", f"/{name}", f"{self.path}/{name}")
         for name in ("tmp", "run"):
             self._mount("-t", "tmpfs", "-o", "mode=1777" if name == "tmp" else "mode=755", name,
                         f"{self.path}/{name}")
+
+    def _private_folder(self):
+        """A folder to mount on that no other namespace hears of."""
+        if self._make_private("/"):
+            self._made = tempfile.mkdtemp(prefix="libebpf-root-")
+            return self._made
+        # Where / is no mount point (a chroot), another one serves.
+        for place in ("/dev/shm", "/sys/kernel/debug", "/sys/fs/cgroup", "/dev/mqueue"):
+            if os.path.ismount(place) and self._make_private(place):
+                return place
+        return skip("no mount point that could be made private")
+
+    @staticmethod
+    def _make_private(place):
+        return subprocess.run(["mount", "--make-rprivate", place], capture_output=True,
+                              check=False).returncode == 0
 
     @staticmethod
     def _mount(*arguments):
@@ -80,7 +96,8 @@ class CleanRoot:
     def remove(self):
         """The folder that it was mounted on, which alone would stay."""
         subprocess.run(["umount", "-R", "-l", self._folder], check=False)
-        os.rmdir(self._folder)
+        if self._made:
+            os.rmdir(self._made)
 
     def protect(self):
         """As systemd's ProtectSystem=strict, ProtectHome=yes and PrivateTmp=yes leave it."""
