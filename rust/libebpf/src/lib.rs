@@ -46,6 +46,14 @@ pub use escape::{escape, Escaped};
 pub use libebpf_sys as sys;
 pub use record::{Direction, Event, Gap, GapCause, MessageType, Protocol, Record};
 
+// The programs in the crates' READMEs are compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+#[cfg(doctest)]
+#[doc = include_str!("../../README.zh-CN.md")]
+struct ReadmeInChinese;
+
 /// Version of the C library that is linked, "MAJOR.MINOR.PATCH".
 ///
 /// ```
