@@ -8,7 +8,7 @@ KERNEL ?=
 BENCH ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build deps test-deps test check demo vm matrix fuzz bench bench-check fault soak model lint format asan tsan tools \
+.PHONY: build deps test-deps test check demo vm matrix fuzz bench bench-nginx bench-check fault soak model lint format asan tsan tools \
         rust-sample install packages clean help
 
 build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
@@ -54,6 +54,11 @@ bench: ## Measure the ring beside other transports; BENCH="--quick" and the like
 	@scripts/deps.sh build test bench
 	@scripts/build.sh --tests
 	@build/bin/ring_bench $(BENCH)
+
+bench-nginx: ## Measure nginx under wrk, untraced and traced; BENCH="--rounds 9 --seconds 10"
+	@scripts/deps.sh build test
+	@scripts/build.sh --tests
+	@python3 tests/bench/nginx_wrk.py $(BENCH) build/bench/nginx_wrk.json
 
 bench-check: ## Instructions per record against those known; UPDATE=1 takes them as known
 	@scripts/deps.sh build test
