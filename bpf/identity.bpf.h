@@ -120,6 +120,8 @@ EBPF_INLINE void forget_thread(uint64_t thread) {
 }
 
 EBPF_INLINE void forget_socket(uint64_t sk) {
+  const struct socket_entry* entry = bpf_map_lookup_elem(&socket_map, &sk);
+  if (entry && entry->held_count) count(COUNTER_UNKNOWN); /* a header that nothing followed */
   if (bpf_map_delete_elem(&socket_map, &sk) == 0) count(COUNTER_SOCKET_DELETED);
 }
 

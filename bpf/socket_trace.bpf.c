@@ -37,6 +37,7 @@ struct saved_regs {
 };
 #define SAVED_REGS_OFFSET 32
 #define USER_CS_64 0x33
+#define INT_0X80 0x80cd /* its two bytes */
 
 /* What tells whether a call is traced, and then its arguments. One read brings both, where a read
  * is a call. */
@@ -57,6 +58,8 @@ EBPF_INLINE void read_arguments(struct saved_regs* regs, uint64_t at) {
   READ_REG(regs, at, r10);
   READ_REG(regs, at, r8);
   READ_REG(regs, at, r9);
+  READ_REG(regs, at, cx);
+  READ_REG(regs, at, ip);
 }
 #else
 EBPF_INLINE int read_call_number(struct saved_regs* regs, uint64_t at) {
@@ -65,6 +68,15 @@ EBPF_INLINE int read_call_number(struct saved_regs* regs, uint64_t at) {
 
 EBPF_INLINE void read_arguments(struct saved_regs* regs, uint64_t at) {}
 #endif
+
+/* `int 0x80` in a 64-bit process: a 32-bit call, whose number means something else here.
+ * `syscall` leaves the address behind it in cx, where FRED does not do the processor's work. */
+EBPF_INLINE int is_int80(const struct saved_regs* regs) {
+  uint16_t code = 0;
+  if (regs->cx == regs->ip) return 0;
+  if (read_user(&code, sizeof(code), regs->ip - sizeof(code))) return 0;
+  return code == INT_0X80;
+}
 
 EBPF_INLINE void go_to(void* ctx, struct scratch* scratch, enum stage stage) {
   scratch->call.tail_calls++;
@@ -268,6 +280,7 @@ int raw_exit(struct bpf_raw_tracepoint_args* ctx) {
   }
   if (is_handled()) return 0;
   read_arguments(&regs, regs_at);
+  if (is_int80(&regs)) return 0;
   uint64_t args[6] = {regs.di, regs.si, regs.dx, regs.r10, regs.r8, regs.r9};
   begin_call(ctx, regs.orig_ax, args, ret, 0, config);
   return 0;

@@ -110,6 +110,7 @@ void add_kernel(MetricFamilies& out, const ebpf_msg_stats& stats) {
           {{stats.kern_unknown, {{"cause", "not_recognised"}}},
            {stats.kern_socket_map_full, {{"cause", "socket_map_full"}}},
            {stats.kern_bad_pointer, {{"cause", "payload_not_readable"}}},
+           {stats.kern_skipped, {{"cause", "left_out_by_kernel"}}},
            {stats.kern_filtered_port, {{"cause", "filtered_port"}}},
            {stats.kern_filtered_pid, {{"cause", "filtered_pid"}}},
            {stats.kern_filtered_name, {{"cause", "filtered_name"}}}});

@@ -77,6 +77,20 @@ std::vector<int> online_cpus() {
   return cpus;
 }
 
+// A buffer that cannot hold one event would lose them all.
+Result<> check_buffer_size(const TracerOptions& options) {
+  constexpr size_t kRecordHeader = 16;  // of either kind of buffer, with what fills it up
+  const size_t event_bytes = kRecordHeader + sizeof(kernel_event) + options.cap_bytes;
+  const auto page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  if (event_bytes < options.perf_pages * page_bytes) return Unit{};
+  size_t pages = 1;
+  while (pages * page_bytes <= event_bytes) pages *= 2;
+  return Error{EINVAL, "--perf-pages " + std::to_string(options.perf_pages) +
+                           " cannot hold an event of --cap-len " +
+                           std::to_string(options.cap_bytes) + "; it takes " +
+                           std::to_string(pages) + " pages at least"};
+}
+
 }  // namespace
 
 class KernelTracer::Impl {
@@ -122,6 +136,7 @@ class KernelTracer::Impl {
 
 Result<> KernelTracer::Impl::open() {
   LibbpfLog(log_).clear();  // from here on libbpf prints to nobody but a LibbpfLog
+  if (auto checked = check_buffer_size(options_); !checked) return checked;
   raise_memlock_limit(log_);
   if (auto allowed = check_bpf_rights(); !allowed) return allowed;
   auto offsets = find_offsets(options_, log_);

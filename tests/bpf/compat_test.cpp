@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // 32-bit processes: their calls come through other numbers, registers and structs.
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,6 +77,44 @@ TEST_P(Compat, CallsOf32BitProcessesAreRecords) {
     EXPECT_EQ(data.tcp_seq, next[direction]);
     next[direction] += static_cast<uint32_t>(data.syscall_len);
   }
+}
+
+// What a 64-bit process can do, too. `rdi` and `rsi` say what its 64-bit twin would take.
+long int80(long number, long first, long second, long third, long rdi, const void* rsi) {
+  long result;
+  asm volatile("int $0x80"
+               : "=a"(result)
+               : "a"(number), "b"(first), "c"(second), "d"(third), "D"(rdi), "S"(rsi)
+               : "r8", "r9", "r10", "r11", "memory");
+  return result;
+}
+
+bool int80_works() {
+  constexpr long kGetpid = 20;
+  const pid_t pid = fork();
+  if (pid == 0) _exit(int80(kGetpid, 0, 0, 0, 0, nullptr) == getpid() ? 0 : 1);
+  int status = 0;
+  return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// 19 is lseek() there, and readv() here.
+TEST_P(Compat, CallsByInt80AreNotTakenForOthers) {
+  if (!int80_works()) GTEST_SKIP() << "this kernel has no int 0x80 (CONFIG_IA32_EMULATION)";
+  EBPF_OPEN_TRACING(tracing, small_options(GetParam()));
+  const auto events = tracing->trace([&] {
+    constexpr long kLseek = 19;
+    Pair pair = connect_tcp(Family::kInet);
+    const int file = memfd_create("seek", 0);
+    char room[64] = "what a readv() would have read";
+    const iovec vector = {room, sizeof(room)};
+    send_all(pair.client, kRequest);
+    require(int80(kLseek, file, 5, SEEK_CUR, pair.client, &vector) == 5, "lseek");
+    send_all(pair.client, kRequest);
+    return 0;
+  });
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[1].data.cap_seq, 1u);
+  EXPECT_EQ(events[1].data.direction, SOCK_DIR_SND);
 }
 
 }  // namespace

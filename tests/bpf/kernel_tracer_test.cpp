@@ -520,6 +520,17 @@ TEST_P(BothObjects, CapturesUnknownTrafficOnlyWhenAsked) {
   }
 }
 
+TEST(KernelTracer, RefusesABufferThatHoldsNoEvent) {
+  TracerOptions options = small_options({"Raw", AttachMode::kRaw, false});
+  options.cap_bytes = EBPF_CAP_BYTES_MAX;
+  options.perf_pages = 4;
+  const auto refused = KernelTracer::open(options, nullptr);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, EINVAL);
+  EXPECT_NE(refused.error().message.find("it takes 8 pages at least"), std::string::npos)
+      << refused.error().message;
+}
+
 TEST_P(BothObjects, CapturesNothingWhileStopped) {
   EBPF_OPEN_TRACING(tracing, small_options(GetParam()));
   const pid_t pid = fork();
