@@ -25,6 +25,11 @@ bool is_stream(const std::string& path) {
 
 }  // namespace
 
+bool is_regular_file(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
 Result<> remove_regular_file(const std::string& path) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {

@@ -13,6 +13,9 @@ namespace ebpf::ctl {
 // For --force: removes the file, if it is a regular one or a symbolic link; no other thing is.
 Result<> remove_regular_file(const std::string& path);
 
+// Itself, not what a symbolic link points at.
+bool is_regular_file(const std::string& path);
+
 // Renames a file that is not whole to PATH.part, and says so in a clause for a message.
 std::string set_aside(const std::string& path);
 
