@@ -23,6 +23,7 @@ bool wait_writable() {
 
 Result<> prepare_standard_streams() {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of write(), as a full disk
   const bool output_closed = ::fcntl(STDOUT_FILENO, F_GETFD) < 0;
   for (int fd = 0; fd < kStandardStreams; fd++) {
     if (::fcntl(fd, F_GETFD) >= 0) continue;

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <cstring>
+
 #include "producer/trace_frames.h"
 #include "producer/wall_clock.h"
 
@@ -91,7 +93,6 @@ void TraceRecorder::add_gap(uint32_t cause, uint64_t count, uint64_t timestamp_u
   gap.count = count;
   gap.timestamp_us = timestamp_us;
   put_frame(&gap, sizeof gap);
-  ++buffered_gaps_;
 }
 
 void TraceRecorder::put_frame(const void* body, uint32_t body_bytes) {
@@ -106,22 +107,44 @@ void TraceRecorder::put_frame(const void* body, uint32_t body_bytes) {
 
 void TraceRecorder::flush() {
   if (buffer_.empty() || !fd_) return;
-  if (write_all(fd_.get(), buffer_.data(), buffer_.size()) == buffer_.size()) {
-    written_bytes_ += buffer_.size();
-    records_.fetch_add(buffered_records_, std::memory_order_relaxed);
-    gaps_ += buffered_gaps_;
+  const size_t written = write_all(fd_.get(), buffer_.data(), buffer_.size());
+  if (written == buffer_.size()) {
+    take_over(written);
   } else {
-    const Error error = errno_error("recording to " + path_ + " ends");
-    // The file keeps whole frames only; a reader would skip a cut one anyway.
-    const bool cut = ftruncate(fd_.get(), static_cast<off_t>(written_bytes_)) == 0;
-    lost_.fetch_add(buffered_records_, std::memory_order_relaxed);
-    fd_.reset();
-    failed_ = true;
-    log_(LogLevel::kError, error.message + " after " + std::to_string(records()) + " records" +
-                               (cut ? "" : " (its last record is cut)"));
+    end_recording(errno_error("recording to " + path_ + " ends"), written);
   }
   buffer_.clear();
-  buffered_records_ = buffered_gaps_ = 0;
+  buffered_records_ = 0;
+}
+
+// Counts the whole frames in the first `bytes` of the buffer as written.
+void TraceRecorder::take_over(size_t bytes) {
+  uint64_t records = 0;
+  for (size_t at = 0; at + sizeof(trace_file_frame) <= bytes;) {
+    trace_file_frame frame;
+    std::memcpy(&frame, buffer_.data() + at, sizeof frame);
+    const size_t frame_bytes = sizeof frame + frame.body_bytes;
+    if (frame_bytes > bytes - at) break;
+    uint16_t kind;
+    std::memcpy(&kind, buffer_.data() + at + sizeof frame + offsetof(ebpf_gap, kind), sizeof kind);
+    records += kind == EBPF_RECORD_DATA;
+    gaps_ += kind == EBPF_RECORD_GAP;
+    written_bytes_ += frame_bytes;
+    at += frame_bytes;
+  }
+  records_.fetch_add(records, std::memory_order_relaxed);
+  buffered_records_ -= records;
+}
+
+void TraceRecorder::end_recording(const Error& error, size_t written) {
+  take_over(written);
+  // The file keeps whole frames only; a reader would skip a cut one anyway.
+  const bool cut = ftruncate(fd_.get(), static_cast<off_t>(written_bytes_)) == 0;
+  lost_.fetch_add(buffered_records_, std::memory_order_relaxed);
+  fd_.reset();
+  failed_ = true;
+  log_(LogLevel::kError, error.message + " after " + std::to_string(records()) + " records" +
+                             (cut ? "" : " (its last record is cut)"));
 }
 
 bool TraceRecorder::finish() {

@@ -44,13 +44,14 @@ class TraceRecorder {
  private:
   TraceRecorder(std::string path, UniqueFd fd, LogSink log);
   void put_frame(const void* body, uint32_t body_bytes);
+  void take_over(size_t bytes);
+  void end_recording(const Error& error, size_t written);
 
   std::string path_;
   UniqueFd fd_;
   LogSink log_;
   std::vector<uint8_t> buffer_;
   uint64_t buffered_records_ = 0;
-  uint64_t buffered_gaps_ = 0;
   uint64_t written_bytes_ = 0;  // whole frames only
   uint64_t gaps_ = 0;
   bool failed_ = false;

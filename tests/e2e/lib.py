@@ -109,6 +109,15 @@ def enter_own_network():
     subprocess.run([foreign("ip"), "link", "set", "lo", "up"], check=True)
 
 
+def mount_small_disk(path, size):
+    """An empty file system of so many bytes, that this test and its programs alone see."""
+    check(_libc.unshare(CLONE_NEWNS) == 0, "a mount namespace of our own")
+    _libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
+    os.makedirs(path)
+    check(_libc.mount(b"tmpfs", path.encode(), b"tmpfs", 0, f"size={size}".encode()) == 0,
+          "a small file system")
+
+
 class Process:
     """A program that runs, with what it prints in files."""
 

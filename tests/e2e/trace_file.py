@@ -39,6 +39,8 @@ def read(path):
     while at + FRAME.size <= len(content):
         size, _ = FRAME.unpack_from(content, at)
         at += FRAME.size
+        if at + size > len(content):
+            break  # still being written
         _, kind, _, seq = HEAD.unpack_from(content, at)
         body = at + HEAD.size
         if kind == KIND_DATA:
