@@ -208,7 +208,7 @@ def infer_in_kernel(streams):
     bench = lib.Bench(tempfile.mkdtemp(prefix="libebpf-matrix-"))
     try:
         trace = bench.path("trace.ebpfrec")
-        producer = bench.producer("--perf-pages", "1024", "--record", trace)
+        producer = bench.producer("--perf-pages", "4096", "--record", trace)
         ends = play(streams)
         lib.check_equal(producer.stop(), 0, "exit code of the producer")
         records, gaps = trace_file.read(trace)

@@ -114,7 +114,7 @@ def measure(bench, conversations):
     good enough."""
     enter_own_network()
     trace = bench.path("trace.ebpfrec")
-    producer = bench.producer("--perf-pages", "4096", "--capture-unknown", "--cap-len", "128",
+    producer = bench.producer("--perf-pages", "8192", "--capture-unknown", "--cap-len", "128",
                               "--record", trace)
     run_traffic(bench, conversations)
     check_equal(producer.stop(), 0, "exit code of the producer")

@@ -40,7 +40,7 @@ def trace_ids(records, is_mine):
 def a_thread_per_connection_is_always_right(bench):
     enter_own_network()
     trace = bench.path("chain.ebpfrec")
-    producer = bench.producer("--perf-pages", "2048", "--record", trace)
+    producer = bench.producer("--perf-pages", "8192", "--record", trace)
     done = bench.run([program("ebpf-traffic"), "chain", str(CONNECTIONS), str(REQUESTS)])
     said = json.loads(done.stdout)
     first, second = said["back_ends"]
@@ -80,7 +80,7 @@ def share(pairs):
 
 def nginx_with_one_worker_is_measured(bench):
     trace = bench.path("nginx.ebpfrec")
-    producer = bench.producer("--perf-pages", "2048", "--record", trace)
+    producer = bench.producer("--perf-pages", "8192", "--record", trace)
     back_end = bench.start("back-end", [program("ebpf-traffic"), "serve-ids", "0"])
     wait_until(lambda: "listening on" in back_end.stdout(), 10, "the back end listens")
     back_port = int(back_end.stdout().split()[-1])

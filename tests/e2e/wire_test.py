@@ -15,6 +15,9 @@ RECORDS_WANTED = 100_000
 SCALE = 10
 CAP_LEN, CAP_LEN_MAX = 512, 16384
 FILE_BYTES = 3 << 20
+# Room for all of the traffic, as far as memory is no matter: a busy machine may let the producer
+# wait for long. 256 MiB together, 32 MiB for each CPU at least.
+PERF_PAGES = str(max(8192, 65536 >> (max(os.cpu_count(), 1) - 1).bit_length()))
 
 
 def start_tcpdump(bench, path):
@@ -79,7 +82,8 @@ def compare(bench, cap_len, scale):
     """Runs the traffic and compares; gives how many records it were."""
     enter_own_network()
     capture, trace = bench.path("wire.pcap"), bench.path("wire.ebpfrec")
-    producer = bench.producer("--perf-pages", "8192", "--record", trace, "--cap-len", str(cap_len))
+    producer = bench.producer("--perf-pages", PERF_PAGES, "--record", trace,
+                              "--cap-len", str(cap_len))
     tcpdump = start_tcpdump(bench, capture)
     done = bench.run([program("ebpf-traffic"), "wire", str(scale)])
     said = json.loads(done.stdout)
@@ -132,7 +136,7 @@ def what_sendfile_sent_has_its_place(bench):
     """nginx sends files without their ever being in its memory: records of the length alone."""
     enter_own_network()
     capture, trace = bench.path("wire.pcap"), bench.path("wire.ebpfrec")
-    producer = bench.producer("--perf-pages", "2048", "--record", trace)
+    producer = bench.producer("--perf-pages", PERF_PAGES, "--record", trace)
     port = 8088
     server = servers.start_nginx(bench, port, server_lines="    location /sent { sendfile on; "
                                  f"alias {bench.path('nginx')}/files/sent; }}\n")
