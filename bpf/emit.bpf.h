@@ -68,14 +68,15 @@ EBPF_INLINE void send_event(void* ctx, struct scratch* scratch,
   if (lane_lost) __sync_fetch_and_add(lane_lost, 1);
 }
 
+/* `entry`: the socket's, if that is known already. */
 EBPF_INLINE void emit(void* ctx, struct scratch* scratch, const struct tracer_config* config,
-                      const struct offsets_table* at) {
+                      const struct offsets_table* at, struct socket_entry* entry) {
   struct call_state* call = &scratch->call;
-  int is_stale;
-  struct socket_entry* entry = find_socket(call, &is_stale);
   uint64_t inferred = call->inferred;
   if (!entry) {
-    entry = add_socket(call, is_stale, config);
+    int is_stale;
+    entry = find_socket(call, &is_stale);
+    if (!entry) entry = add_socket(call, is_stale, config);
     if (!entry) return;
   }
   entry->state = call->state;

@@ -9,6 +9,9 @@
  *   classify  the protocol            (and for TCP classify_more: it takes two)
  *   emit      ids, the record             (and back to gather, for sendmmsg and recvmmsg)
  *
+ * Where programs may be large (EBPF_LARGE_PROGRAMS), the usual way is through two of them: exit
+ * with gather, and classify with emit. All in one would need more stack than there is.
+ *
  * Two attach back ends lead there; user space loads the programs of one of them.
  *   raw         raw_tp/sys_exit alone. On x86-64 the arguments still stand in the saved
  *               registers when the call ends (Linux 4.17).
@@ -83,6 +86,16 @@ EBPF_INLINE void go_to(void* ctx, struct scratch* scratch, enum stage stage) {
   bpf_tail_call(ctx, &stages_map, stage);
 }
 
+#ifdef EBPF_LARGE_PROGRAMS
+#define IS_LARGE 1
+#else
+#define IS_LARGE 0
+#endif
+
+EBPF_INLINE void run_gather(void* ctx);
+EBPF_INLINE void emit_and_go_on(void* ctx, struct scratch* scratch,
+                                const struct tracer_config* config, struct socket_entry* entry);
+
 EBPF_INLINE const struct tracer_config* active_config(void) {
   const struct tracer_config* config = LOOKUP_FIRST(config_map);
   if (!config || !config->enabled) return 0;
@@ -143,9 +156,9 @@ EBPF_INLINE void begin_call(void* ctx, uint64_t nr, const uint64_t* args, uint64
   const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
   if (!scratch || !at) return;
   struct call_state* call = &scratch->call;
-  call->start_ns = bpf_ktime_get_ns();
   if (!decode_call(call, nr, args)) return;
   if (!find_call_socket(call, at, nr, args)) return;
+  call->start_ns = bpf_ktime_get_ns();
   if (config->filters && !is_process_wanted(config)) return;
   call->moved = ret;
   call->behind = 0;
@@ -167,7 +180,11 @@ EBPF_INLINE void begin_call(void* ctx, uint64_t nr, const uint64_t* args, uint64
     }
     if (call->protocol == EBPF_IPPROTO_TCP) call->behind = mmsg_total(call);
   }
-  go_to(ctx, scratch, STAGE_GATHER);
+  if (!IS_LARGE || is_compat) {
+    go_to(ctx, scratch, STAGE_GATHER);
+  } else {
+    run_gather(ctx);
+  }
 }
 
 /* The next message of a sendmmsg or recvmmsg. */
@@ -201,13 +218,17 @@ EBPF_INLINE void run_gather(void* ctx) {
   }
 }
 
-/* After the last step of inference. */
+/* After the last step of inference. `entry`: the socket's, null if that is not known. */
 EBPF_INLINE void run_verdict(void* ctx, struct scratch* scratch,
-                             const struct tracer_config* config) {
+                             const struct tracer_config* config, struct socket_entry* entry) {
   if (hold_header_read(scratch, config)) {
     if (!scratch->call.state.protocol) count(COUNTER_UNKNOWN); /* until the rest has come */
   } else if (is_wanted(scratch, config)) {
-    go_to(ctx, scratch, STAGE_EMIT);
+    if (IS_LARGE && entry) {
+      emit_and_go_on(ctx, scratch, config, entry);
+    } else {
+      go_to(ctx, scratch, STAGE_EMIT);
+    }
   } else if (join_header_read(&scratch->call)) {
     scratch->call.iovecs_done = 0;
     go_to(ctx, scratch, STAGE_GATHER);
@@ -234,7 +255,7 @@ EBPF_INLINE void run_classify(void* ctx) {
     return;
   }
   if (classify(scratch, config, entry)) go_to(ctx, scratch, STAGE_CLASSIFY_MORE);
-  run_verdict(ctx, scratch, config);
+  run_verdict(ctx, scratch, config, entry);
 }
 
 EBPF_INLINE void run_classify_more(void* ctx) {
@@ -242,21 +263,26 @@ EBPF_INLINE void run_classify_more(void* ctx) {
   struct scratch* scratch = this_cpu_scratch();
   if (!config || !scratch) return;
   classify_more(scratch, config);
-  run_verdict(ctx, scratch, config);
+  run_verdict(ctx, scratch, config, 0);
 }
 
-EBPF_INLINE void run_emit(void* ctx) {
-  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+EBPF_INLINE void emit_and_go_on(void* ctx, struct scratch* scratch,
+                                const struct tracer_config* config, struct socket_entry* entry) {
   const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
-  struct scratch* scratch = this_cpu_scratch();
-  if (!config || !at || !scratch) return;
-  emit(ctx, scratch, config, at);
+  if (!at) return;
+  emit(ctx, scratch, config, at, entry);
   if (scratch->call.is_flush) {
     end_flush(&scratch->call);
     go_to(ctx, scratch, STAGE_GATHER);
     return;
   }
   run_next_message(ctx, scratch);
+}
+
+EBPF_INLINE void run_emit(void* ctx) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  struct scratch* scratch = this_cpu_scratch();
+  if (config && scratch) emit_and_go_on(ctx, scratch, config, 0);
 }
 
 /* ---- Back end: raw ---- */
