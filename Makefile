@@ -50,10 +50,12 @@ fuzz: ## Fuzz what reads other people's bytes: SECONDS=100 for each fuzzer, NAME
 	@scripts/build.sh --tests
 	@tests/fuzz/run.sh "$(CURDIR)/build" $(or $(SECONDS),100) $(NAME)
 
-bench: ## Measure the ring beside other transports; BENCH="--quick" and the like are its options
+bench: ## Measure the ring beside other transports, and what tracing costs; BENCH="--rounds 9"
 	@scripts/deps.sh build test bench
 	@scripts/build.sh --tests
-	@build/bin/ring_bench $(BENCH)
+	@mkdir -p build/bench
+	@build/bin/ring_bench --json build/bench/ring_bench.json $(BENCH)
+	@build/bin/trace_bench --json build/bench/trace_bench.json $(BENCH)
 
 bench-nginx: ## Measure nginx under wrk, untraced and traced; BENCH="--rounds 9 --seconds 10"
 	@scripts/deps.sh build test

@@ -16,7 +16,7 @@ test=(nginx-light curl bind9-dnsutils dnsmasq-base tcpdump nghttp2-server nghttp
       libclang-rt-14-dev wrk lintian systemd bindgen zsh fish prometheus tshark chromium)
 jvm=(openjdk-17-jdk-headless ca-certificates)
 vm=(qemu-system-x86 busybox-static gpgv debian-archive-keyring)
-bench=(libiceoryx-posh-dev iceoryx)
+bench=(libiceoryx-posh-dev iceoryx bpftrace strace)
 lint=(clang-format-14 clang-tidy-14 shellcheck rustfmt rust-clippy)
 
 # A cargo of the user's own (rustup) serves as well, and brings its own rustfmt and clippy.

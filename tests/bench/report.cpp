@@ -85,6 +85,22 @@ void print_producer_cpu(std::FILE* out, const Json& rows) {
   }
 }
 
+}  // namespace
+
+Json describe_machine() {
+  utsname system{};
+  uname(&system);
+  double load[1] = {0};
+  (void)getloadavg(load, 1);
+  return {{"cpu", cpu_model()},
+          {"cpus", sysconf(_SC_NPROCESSORS_ONLN)},
+          {"l2_kib", sysconf(_SC_LEVEL2_CACHE_SIZE) / 1024},
+          {"l3_kib", sysconf(_SC_LEVEL3_CACHE_SIZE) / 1024},
+          {"kernel", std::string(system.sysname) + " " + system.release},
+          {"compiler", std::string("GCC ") + __VERSION__},
+          {"load_before", load[0]}};
+}
+
 void print_figures(std::FILE* out, const Json& rows) {
   std::fprintf(out, "\nFigures to reach\n");
   for (const Json& row : rows) {
@@ -100,22 +116,6 @@ void print_figures(std::FILE* out, const Json& rows) {
       std::fprintf(out, "       -  not measured\n");
     }
   }
-}
-
-}  // namespace
-
-Json describe_machine() {
-  utsname system{};
-  uname(&system);
-  double load[1] = {0};
-  (void)getloadavg(load, 1);
-  return {{"cpu", cpu_model()},
-          {"cpus", sysconf(_SC_NPROCESSORS_ONLN)},
-          {"l2_kib", sysconf(_SC_LEVEL2_CACHE_SIZE) / 1024},
-          {"l3_kib", sysconf(_SC_LEVEL3_CACHE_SIZE) / 1024},
-          {"kernel", std::string(system.sysname) + " " + system.release},
-          {"compiler", std::string("GCC ") + __VERSION__},
-          {"load_before", load[0]}};
 }
 
 void print_tables(std::FILE* out, const Json& document) {

@@ -12,6 +12,7 @@ namespace ebpf::bench {
 constexpr const char* kNotThere = "not there: ";
 
 Json describe_machine();
+void print_figures(std::FILE* out, const Json& rows);
 void print_tables(std::FILE* out, const Json& document);
 // Wrong records and runs that failed, other than for lack of a package.
 uint64_t count_errors(const Json& document);

@@ -50,9 +50,11 @@ Result<> Pipeline::start() {
 }
 
 Result<PipelineRun> Pipeline::stop() {
-  auto stopped = tracer_->stop();
+  // Detaching can take a second; that is no work of the drain. What came meanwhile, it takes then.
   stop_.store(true);
   thread_.join();
+  auto stopped = tracer_->stop();
+  drain_->run(stop_);
   if (!stopped) return stopped.error();
   const KernelCounters counters = tracer_->counters();
   PipelineRun run;
