@@ -18,6 +18,25 @@ enum {
   FLAG_BIT_DONE = 1 << 1, /* sk_flags: the peer's FIN has come */
 };
 
+struct sock_kind {
+  uint16_t family;
+  uint16_t protocol;
+};
+
+/* Returns 0 if it is none of TCP or UDP over IPv4 or IPv6. */
+EBPF_INLINE int read_kind(struct sock_kind* kind, uint64_t sk, const struct offsets_table* at) {
+  kind->family = READ_KERNEL(uint16_t, sk, at->sock_family);
+  if (kind->family != FAMILY_INET && kind->family != FAMILY_INET6) return 0;
+  uint16_t type = READ_KERNEL(uint16_t, sk, at->sock_type);
+  if (at->sock_protocol_bytes == 1) {
+    kind->protocol = READ_KERNEL(uint8_t, sk, at->sock_protocol);
+  } else {
+    kind->protocol = READ_KERNEL(uint16_t, sk, at->sock_protocol); /* MPTCP is 262, not 6 */
+  }
+  return (type == TYPE_STREAM && kind->protocol == EBPF_IPPROTO_TCP) ||
+         (type == TYPE_DGRAM && kind->protocol == EBPF_IPPROTO_UDP);
+}
+
 /* Fills sk, inode, family and protocol of `call`. Returns 0 if the descriptor is no TCP
  * or UDP socket. */
 EBPF_INLINE int resolve_socket(struct call_state* call, const struct offsets_table* at,
@@ -50,22 +69,12 @@ EBPF_INLINE int resolve_socket(struct call_state* call, const struct offsets_tab
   uint64_t sk = READ_KERNEL(uint64_t, socket, at->socket_sk);
   if (!sk) return 0;
 
-  uint16_t family = READ_KERNEL(uint16_t, sk, at->sock_family);
-  if (family != FAMILY_INET && family != FAMILY_INET6) return 0;
-  uint16_t type = READ_KERNEL(uint16_t, sk, at->sock_type);
-  uint16_t protocol;
-  if (at->sock_protocol_bytes == 1) {
-    protocol = READ_KERNEL(uint8_t, sk, at->sock_protocol);
-  } else {
-    protocol = READ_KERNEL(uint16_t, sk, at->sock_protocol); /* MPTCP is 262, not 6 */
-  }
-  if (!(type == TYPE_STREAM && protocol == EBPF_IPPROTO_TCP) &&
-      !(type == TYPE_DGRAM && protocol == EBPF_IPPROTO_UDP))
-    return 0;
+  struct sock_kind kind;
+  if (!read_kind(&kind, sk, at)) return 0;
   call->sk = sk;
   call->inode = READ_KERNEL(uint64_t, inode, at->inode_ino);
-  call->family = family;
-  call->protocol = protocol;
+  call->family = kind.family;
+  call->protocol = kind.protocol;
   return 1;
 }
 

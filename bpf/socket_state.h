@@ -27,7 +27,7 @@ EBPF_STATIC_ASSERT(sizeof(struct socket_entry) == 96, "socket_entry");
 /*
  * User space asks whether a sock has ended, by a query and a traced system call of its own,
  * which the programs answer instead of capturing it. The memory of a sock that was freed keeps
- * its type, and the flag, until it becomes another one.
+ * the flag until it becomes another one, or until it is no sock any more, which shows too.
  */
 struct liveness_query {
   uint64_t sk; /* 0: none; the answer sets it to 0 */

@@ -122,8 +122,10 @@ EBPF_INLINE void answer_query(void) {
   if (!config || bpf_get_current_pid_tgid() >> 32 != config->producer_tgid) return;
   struct liveness_query* query = LOOKUP_FIRST(liveness_map);
   const struct offsets_table* at = LOOKUP_FIRST(offsets_map);
+  struct sock_kind kind;
   if (!query || !at || !query->sk) return;
-  query->is_dead = READ_KERNEL(uint64_t, query->sk, at->sock_flags) & FLAG_BIT_DEAD;
+  query->is_dead = (READ_KERNEL(uint64_t, query->sk, at->sock_flags) & FLAG_BIT_DEAD) ||
+                   !read_kind(&kind, query->sk, at);
   query->sk = 0;
 }
 

@@ -12,6 +12,7 @@ RAW_SINCE = (4, 17)  # raw tracepoints
 DIRECT_SINCE = (6, 2)  # loads of kernel memory through bpf_rdonly_cast
 PREEMPTED_SINCE = (7, 0)  # see "preempted" in docs/CAPTURE.md
 PROBLEMS_SHOWN = 20
+MAY_STAY = 4  # ended sockets, of about thirty: live ones may have their addresses now
 COUNTERS = ("kern_emitted", "kern_lost", "kern_unknown", "kern_bad_pointer", "kern_socket_map_full",
             "kern_trace_map_full", "kern_skipped", "user_enqueue_lost", "bad_events",
             "late_events")
@@ -37,7 +38,7 @@ class Transcript:
 
     def __init__(self, lines):
         self.lines = lines
-        self.sections, self.codes, self.missing = {}, {}, []
+        self.sections, self.codes, self.missing, self.left = {}, {}, [], {}
         current, packed = None, []
         for line in lines:
             if line.startswith("@@ begin "):
@@ -48,6 +49,8 @@ class Transcript:
             elif line.startswith("@@ exit "):
                 words = line.split()
                 self.codes.setdefault(words[2], {})[words[3]] = int(words[4])
+            elif line.startswith("@@ left "):
+                self.left[line.split()[2]] = " ".join(line.split()[3:])
             elif line.startswith("@@ missing "):
                 self.missing.append(line[len("@@ missing "):])
             elif current and is_packed(line) or current == "dmesg":
@@ -124,8 +127,10 @@ class Outcome:
             self.problems = ["the traffic itself failed: " + self.text("traffic.err").strip()]
             return "wrong"
         self.skipped = tracer.get("kern_skipped", 0)
-        self._compare(reports[0], attach == "tracepoint" and
-                      transcript.version() >= PREEMPTED_SINCE)
+        self._compare(reports[0], transcript.version() >= PREEMPTED_SINCE)
+        left = transcript.left.get(self.way, "0")
+        if not left.isdigit() or int(left) > MAY_STAY:
+            self.problems.append(f"{left} sockets are followed that have ended")
         counters = [f"{name} {tracer[name]}" for name in COUNTERS if tracer.get(name)]
         if self.problems and counters:
             self.problems.insert(0, "counters: " + ", ".join(counters))

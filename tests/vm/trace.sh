@@ -64,6 +64,20 @@ wait_for_records() {
   done
 }
 
+# Every socket of the traffic is closed: a second later they are followed no more. Prints how
+# many are left.
+wait_for_sweep() {
+  tries=20
+  left=unknown
+  until [ "$left" = 0 ] || [ "$tries" = 0 ]; do
+    pause 300
+    tries=$((tries - 1))
+    left=$(ebpfctl --socket "$socket" --output json tracer show 2>/dev/null |
+      sed -n 's/.*"kern_socket_map_used": *\([0-9]*\).*/\1/p')
+  done
+  echo "$left"
+}
+
 capture() {
   ebpf-tail -o json --from oldest --socket "$socket" >records.json 2>tail.err &
   tail=$!
@@ -75,6 +89,9 @@ capture() {
   ebpfctl --socket "$socket" --output json tracer show >tracer.json 2>&1
   echo "@@ exit $way ebpfctl $?"
   ebpfctl --socket "$socket" --output json socktrace show >socktrace.json 2>&1
+  case "$way" in
+    raw:btf | tracepoint:btf | auto:auto) echo "@@ left $way $(wait_for_sweep)" ;;
+  esac
   kill -INT "$tail"
   wait "$tail"
   echo "@@ exit $way tail $?"
