@@ -80,6 +80,7 @@ void add_probe(CLI::App& app, const Options& options, Action& action);
 void add_map(CLI::App& app, const Options& options, Action& action);
 void add_check(CLI::App& app, const Options& options, Action& action);
 void add_metrics(CLI::App& app, const Options& options, Action& action);
+void add_flow(CLI::App& app, const Options& options, Action& action);
 void add_pcap(CLI::App& app, const Options& options, Action& action);
 void add_record(CLI::App& app, const Options& options, Action& action);
 void add_tail(CLI::App& app, const Options& options, Action& action);

@@ -277,6 +277,7 @@ void add_command_line(CLI::App& app, Options& options, Action& action) {
 #ifdef EBPF_WITH_METRICS
   add_metrics(app, options, action);
 #endif
+  add_flow(app, options, action);
   add_pcap(app, options, action);
   add_record(app, options, action);
   add_tail(app, options, action);

@@ -119,7 +119,8 @@ std::string comment_of(const SK_BPF_DATA& data) {
   return text;
 }
 
-// Addresses and ports of both ends in one order, whoever's record it is.
+}  // namespace
+
 std::string connection_key(const SK_BPF_DATA& data, uint32_t* end) {
   const tuple_t& tuple = data.tuple;
   const auto text = [&](const uint8_t(&bytes)[16], uint16_t port) {
@@ -134,8 +135,6 @@ std::string connection_key(const SK_BPF_DATA& data, uint32_t* end) {
   key += static_cast<char>(tuple.protocol);
   return key;
 }
-
-}  // namespace
 
 void PacketMaker::begin(std::string& out) {
   append_section_block(out, "ebpfctl " LIBEBPF_VERSION);

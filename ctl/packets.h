@@ -20,6 +20,10 @@
 
 namespace ebpf::ctl {
 
+// Addresses and ports of both ends in one order, whoever's record it is; *end tells which of
+// them, 0 or 1, is the one that is traced.
+std::string connection_key(const SK_BPF_DATA& data, uint32_t* end);
+
 class PacketMaker {
  public:
   explicit PacketMaker(bool both_sides) : both_sides_(both_sides) {}

@@ -2,6 +2,7 @@
 """Reads what `ebpf-producer --record` and `ebpfctl record` wrote (include/libebpf/trace_file.h)."""
 
 import collections
+import socket
 import struct
 import zlib
 
@@ -57,6 +58,28 @@ def end_frame(records, gaps=0, ended_us=0):
     """The frame that says that a file is whole."""
     body = struct.pack("<IHHQQQQ", 40, KIND_END, 0, records, gaps, ended_us, 0)
     return FRAME.pack(len(body), zlib.crc32(body)) + body
+
+
+def record_frame(seq=0, process_id=1, name=b"name", local=("127.0.0.1", 1), remote=("127.0.0.1", 2),
+                 socket_id=1, l7=20, msg_type=REQUEST, tcp_seq=1, trace_id=0, timestamp=1,
+                 direction=SENT, cap_seq=0, payload=b""):
+    """The frame of a record over TCP and IPv4, as one wants it."""
+    def address(end):
+        return socket.inet_aton(end[0]) + bytes(12)
+    data = DATA.pack(process_id, process_id, name, address(remote), address(local), 4, TCP,
+                     remote[1], local[1], socket_id, l7, msg_type, False, tcp_seq, trace_id,
+                     timestamp, direction, len(payload), len(payload), cap_seq, 0)
+    size = (HEAD.size + DATA.size + len(payload) + 7) // 8 * 8
+    body = (HEAD.pack(size, KIND_DATA, 0, seq) + data + payload).ljust(size, b"\0")
+    return FRAME.pack(size, zlib.crc32(body)) + body
+
+
+def write(path, frames, cap_bytes=16384):
+    """A whole file of these frames."""
+    head = struct.pack("<QIIQI32x", MAGIC, 2, HEADER.size, 1, cap_bytes)
+    with open(path, "wb") as file:
+        file.write(head + struct.pack("<I", zlib.crc32(head)) + b"".join(frames)
+                   + end_frame(len(frames)))
 
 
 def name_of(record):
