@@ -5,6 +5,7 @@ import json
 import os
 
 import flow_test
+import lib
 import servers
 from lib import enter_own_network, main, program, wait_until
 
@@ -12,7 +13,9 @@ PICTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/i
 
 
 def the_picture_of_a_flow(bench):
-    trace, page = bench.path("proxy.ebpfrec"), bench.path("flow.html")
+    lib.BIN = os.path.abspath(lib.BIN)
+    os.chdir(bench.folder)  # the page names the file as it was given
+    trace, page = "proxy.ebpfrec", bench.path("flow.html")
     producer = bench.producer("--record", trace)
     back_end = bench.start("back-end", [program("ebpf-traffic"), "serve-ids", "0"])
     wait_until(lambda: "listening on" in back_end.stdout(), 10, "the back end listens")
@@ -25,7 +28,7 @@ def the_picture_of_a_flow(bench):
     group = next(group for group in groups if group["hops"] == 4)
     flow_test.flow(bench, str(group["trace_ids"][0]), "--from", trace, "--html", page)
     os.makedirs(os.path.dirname(PICTURE), exist_ok=True)
-    flow_test.browser(bench, page, "--window-size=1500,330", f"--screenshot={PICTURE}")
+    flow_test.browser(bench, page, "--window-size=1900,400", f"--screenshot={PICTURE}")
 
 
 if __name__ == "__main__":
