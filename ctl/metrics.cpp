@@ -59,6 +59,8 @@ const char* attach_label(uint8_t attach) {
       return "raw_tracepoints";
     case EBPF_ATTACH_TRACEPOINT:
       return "tracepoints";
+    case EBPF_ATTACH_DIRECT:
+      return "direct";
     case EBPF_ATTACH_NONE:
       return "none";
     default:
