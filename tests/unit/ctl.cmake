@@ -9,3 +9,4 @@ target_compile_definitions(ctl_program_test PRIVATE EBPFCTL_PATH="$<TARGET_FILE:
 if(NOT LIBEBPF_STATIC_TOOLS)
   ebpf_add_gtest(ctl_metrics_test SOURCES ctl_metrics_test.cpp LIBS ebpfctl_core LABELS unit)
 endif()
+ebpf_add_gtest(ctl_packets_test SOURCES ctl_packets_test.cpp LIBS ebpfctl_core LABELS unit)
