@@ -78,6 +78,7 @@ void add_ring(CLI::App& app, const Options& options, Action& action);
 void add_loss(CLI::App& app, const Options& options, Action& action);
 void add_probe(CLI::App& app, const Options& options, Action& action);
 void add_map(CLI::App& app, const Options& options, Action& action);
+void add_top(CLI::App& app, const Options& options, Action& action);
 void add_check(CLI::App& app, const Options& options, Action& action);
 void add_metrics(CLI::App& app, const Options& options, Action& action);
 void add_flow(CLI::App& app, const Options& options, Action& action);

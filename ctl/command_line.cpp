@@ -273,6 +273,7 @@ void add_command_line(CLI::App& app, Options& options, Action& action) {
   add_loss(app, options, action);
   add_probe(app, options, action);
   add_map(app, options, action);
+  add_top(app, options, action);
   add_check(app, options, action);
 #ifdef EBPF_WITH_METRICS
   add_metrics(app, options, action);

@@ -7,13 +7,13 @@ set -euo pipefail
 # native: C and C++ programs, demo. build: native and Rust. The others: what each
 # needs on top.
 native=(build-essential cmake ninja-build pkg-config clang-14 llvm-14 libbpf-dev libelf-dev
-        zlib1g-dev libboost-dev libcli11-dev libspdlog-dev nlohmann-json3-dev libgtest-dev
+        zlib1g-dev libboost-dev libcli11-dev libspdlog-dev nlohmann-json3-dev libncurses-dev libgtest-dev
         prometheus-cpp-dev python3 procps iproute2)
 rust=(rustc cargo)
 test=(nginx-light curl bind9-dnsutils dnsmasq-base tcpdump nghttp2-server nghttp2-client
       mariadb-server-core mariadb-client-core redis-server redis-tools memcached postgresql-15
       openssl openssh-client openssh-server relacy-dev valgrind
-      libclang-rt-14-dev wrk lintian systemd bindgen zsh fish prometheus tshark chromium)
+      libclang-rt-14-dev wrk lintian systemd bindgen zsh fish prometheus tshark chromium python3-pyte)
 jvm=(openjdk-17-jdk-headless ca-certificates)
 vm=(qemu-system-x86 busybox-static gpgv debian-archive-keyring)
 bench=(libiceoryx-posh-dev iceoryx bpftrace strace)
