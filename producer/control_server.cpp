@@ -34,6 +34,7 @@ constexpr int kDrainPackets = 32;
 constexpr long kPauseNs = 100'000'000;    // the listener rests when the system lacks memory
 constexpr long kThrottleNs = 20'000'000;  // and for a moment, when connections come too fast
 constexpr Rate kLogLines{5, 50};
+constexpr uint64_t kMapsKeptUs = 250'000;
 
 constexpr uint64_t kListenerTag = 0;
 constexpr uint64_t kTimerTag = 1;
@@ -469,11 +470,19 @@ class ControlServer::Impl {
     return send_whole(connection.fd.get(), &programs, sizeof(programs));
   }
 
+  // Counting entries takes thousands of system calls: not for each question.
+  void list_maps() {
+    const uint64_t now_us = monotonic_us();
+    if (!handlers_.list_maps || (!maps_.empty() && now_us - maps_listed_us_ < kMapsKeptUs)) return;
+    maps_.clear();
+    handlers_.list_maps(&maps_);
+    maps_listed_us_ = now_us;
+  }
+
   bool answer_maps(const Connection& connection, const Packet& packet) {
     ebpf_msg_maps maps{};
-    std::vector<ebpf_map_row> rows;
-    if (handlers_.list_maps) handlers_.list_maps(&rows);
-    fill_page(&maps, rows, first_of_page(packet));
+    list_maps();
+    fill_page(&maps, maps_, first_of_page(packet));
     maps.header = message_header(EBPF_MSG_MAPS, sizeof(maps));
     return send_whole(connection.fd.get(), &maps, sizeof(maps));
   }
@@ -582,6 +591,8 @@ class ControlServer::Impl {
   TokenBucket accepts_;
   PeerBudgets budgets_;
   RingReport report_;
+  std::vector<ebpf_map_row> maps_;
+  uint64_t maps_listed_us_ = 0;
   TokenBucket log_lines_{kLogLines};
   uint64_t log_lines_dropped_ = 0;
   std::map<uint64_t, Connection> connections_;
