@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A terminal for programs that draw on one: a pty with an emulator (pyte) behind it."""
+"""A terminal for programs that draw on one: a pty with an emulator (pyte) behind it, which is a
+Linux console."""
 
 import fcntl
 import os
@@ -36,7 +37,7 @@ class Terminal:
             die_with_parent()
             size = struct.pack("HHHH", lines, columns, 0, 0)
             fcntl.ioctl(0, termios.TIOCSWINSZ, size)
-            os.execve(command[0], command, {**os.environ, "TERM": "xterm", **(environment or {})})
+            os.execve(command[0], command, {**os.environ, "TERM": "linux", **(environment or {})})
 
     def text(self):
         return "\n".join(line.rstrip() for line in self.screen.display)
