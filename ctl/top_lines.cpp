@@ -68,7 +68,7 @@ Section socket_section(const TopView& view, size_t rows) {
   Table table({{"PID"},
                {"PROCESS", Align::kLeft},
                {"PROTOCOL", Align::kLeft},
-               {"RECORDS/S"},
+               {"REC/S"},
                {"KB/S"},
                {"LOCAL", Align::kLeft},
                {"REMOTE", Align::kLeft}});

@@ -270,7 +270,7 @@ def watch_repeats_until_it_is_stopped(bench):
     terminal = Terminal(ctl_command(bench, "tracer", "show", "--watch", "0.1"))
     try:
         terminal.wait_for(lambda text: "Tracer " in text, "the first time")
-        wait_until(lambda: terminal._read(0.05) and terminal.raw.count(b"\033[2J") >= 3, 10,
+        wait_until(lambda: terminal.take_in() and terminal.raw.count(b"\033[2J") >= 3, 10,
                    "the screen is cleared each time")
         check_equal(terminal.text().count("Tracer "), 1, "what stands on the screen")
     finally:

@@ -49,7 +49,7 @@ class Terminal:
     def type(self, keys):
         os.write(self.fd, keys.encode())
 
-    def _read(self, seconds):
+    def take_in(self, seconds=0.05):
         """Takes in what is there; False once the program has ended."""
         if not select.select([self.fd], [], [], seconds)[0]:
             return True
@@ -65,7 +65,7 @@ class Terminal:
         """Until the screen is as wanted; gives its text."""
         deadline = time.monotonic() + seconds
         while not condition(self.text()):
-            alive = self._read(0.05)
+            alive = self.take_in()
             check(alive and time.monotonic() < deadline,
                   f"not on the screen within {seconds} s: {what}\n{self.text()}")
         return self.text()
@@ -74,7 +74,7 @@ class Terminal:
         """The exit code, once the program has ended."""
         deadline = time.monotonic() + seconds
         while self.code is None:
-            self._read(0.05)
+            self.take_in()
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.code = os.waitstatus_to_exitcode(status)
