@@ -119,7 +119,8 @@ std::vector<Cause> left_out(const ebpf_msg_stats& stats) {
           {"filtered by process id", "filtered_pid", stats.kern_filtered_pid},
           {"filtered by name", "filtered_name", stats.kern_filtered_name},
           {"socket map full", "socket_map_full", stats.kern_socket_map_full},
-          {"payload not readable", "payload_not_readable", stats.kern_bad_pointer}};
+          {"payload not readable", "payload_not_readable", stats.kern_bad_pointer},
+          {"run left out by the kernel", "run_left_out", stats.kern_skipped}};
 }
 
 std::vector<Cause> lost_events(const EventFlow& flow) {
