@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Draws docs/top.svg: `ebpfctl top` in a real terminal of 80 × 24, while nginx answers curl and
+"""Draws docs/images/top.svg: `ebpfctl top` in a real terminal of 80 × 24, while nginx answers curl and
 redis-benchmark runs.
 
     sudo python3 scripts/screenshot_top.py [OUT]     (after a build)
@@ -59,7 +59,10 @@ def draw(screen):
 
 def main():
     lib.check(os.geteuid() == 0, "this needs root")
-    out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "docs/top.svg")
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        print(__doc__)
+        return
+    out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "docs/images/top.svg")
     bench = lib.Bench(tempfile.mkdtemp(prefix="libebpf-screenshot-"))
     lib.mount_tracefs()
     try:
