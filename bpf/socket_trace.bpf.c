@@ -221,8 +221,8 @@ EBPF_INLINE void run_gather(void* ctx) {
 }
 
 /* After the last step of inference. `entry`: the socket's, null if that is not known. */
-EBPF_INLINE void run_verdict(void* ctx, struct scratch* scratch,
-                             const struct tracer_config* config, struct socket_entry* entry) {
+EBPF_INLINE void run_verdict(void* ctx, struct scratch* scratch, const struct tracer_config* config,
+                             struct socket_entry* entry) {
   if (hold_header_read(scratch, config)) {
     if (!scratch->call.state.protocol) count(COUNTER_UNKNOWN); /* until the rest has come */
   } else if (is_wanted(scratch, config)) {

@@ -167,7 +167,7 @@ struct ebpf_msg_stats {
   uint64_t wakeups;             /* of sleeping consumers */
   uint64_t connections_refused; /* too many, or too fast */
   uint64_t joins_refused;       /* too fast, or no slot, or none for this user */
-  uint64_t evicted;             /* consumers that were detached: by an operator, or for what they sent */
+  uint64_t evicted; /* consumers that were detached: by an operator, or for what they sent */
   uint64_t protocol[EBPF_PROTOCOL_COUNT]; /* records published, by ebpf_protocol_index() */
   uint32_t lane_count;
   uint32_t consumer_count;

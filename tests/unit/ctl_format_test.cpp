@@ -114,8 +114,9 @@ TEST(CtlFormat, VerboseAddsOursBelowAndChangesNothingAbove) {
   for (const char* line :
        {"State                   running\n", "Epoch                   1700000000000001\n",
         "Uptime                  12.345 s\n", "Attached by             raw_tp\n",
-        "Events through          ringbuf\n", "Offsets from            btf\n", "Consumers               2 of 16\n",
-        "Perf buffer full        1\n", "Socket map full         2\n", "Trace map full          3\n",
+        "Events through          ringbuf\n", "Offsets from            btf\n",
+        "Consumers               2 of 16\n", "Perf buffer full        1\n",
+        "Socket map full         2\n", "Trace map full          3\n",
         "No room in the ring     4\n"}) {
     EXPECT_TRUE(contains(verbose, line)) << line;
     EXPECT_FALSE(contains(plain, line)) << line;
