@@ -6,9 +6,10 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 KERNEL ?=
 BENCH ?=
+NAME ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build deps test-deps test check demo vm matrix fuzz bench bench-nginx bench-check fault soak model lint format asan tsan tools \
+.PHONY: build deps test-deps test check demo vm matrix fuzz bench bench-document bench-nginx bench-check fault soak model lint format asan tsan tools \
         rust-sample install packages clean help
 
 build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
@@ -50,12 +51,11 @@ fuzz: ## Fuzz what reads other people's bytes: SECONDS=100 for each fuzzer, NAME
 	@scripts/build.sh --tests
 	@tests/fuzz/run.sh "$(CURDIR)/build" $(or $(SECONDS),100) $(NAME)
 
-bench: ## Measure the ring beside other transports, and what tracing costs; BENCH="--rounds 9"
-	@scripts/deps.sh build test bench
-	@scripts/build.sh --tests
-	@mkdir -p build/bench
-	@build/bin/ring_bench --json build/bench/ring_bench.json $(BENCH)
-	@build/bin/trace_bench --json build/bench/trace_bench.json $(BENCH)
+bench: ## Measure everything, in build/bench: JSON, tables, plots; NAME="ring trace", BENCH="--rounds 9"
+	@scripts/bench.sh $(NAME) -- $(BENCH)
+
+bench-document: ## Renew the tables and pictures of docs/BENCHMARKS.md from build/bench
+	@scripts/bench.sh --document
 
 bench-nginx: ## Measure nginx under wrk, untraced and traced; BENCH="--rounds 9 --seconds 10"
 	@scripts/deps.sh build test

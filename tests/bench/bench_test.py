@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs ring_bench --quick and checks what it says; not whether it is fast.
 
-Usage: bench_test.py RING_BENCH
+Usage: bench_test.py RING_BENCH OUTPUT.json
 """
 import json
 import subprocess
@@ -53,10 +53,10 @@ def check_producer_cpu(rows):
 
 
 def main():
-    run = subprocess.run([sys.argv[1], "--quick", "--json"], stdout=subprocess.PIPE,
-                         timeout=110, check=False)
+    run = subprocess.run([sys.argv[1], "--quick", "--json", sys.argv[2]], timeout=110, check=False)
     check(run.returncode == 0, f"ring_bench exits with {run.returncode}")
-    document = json.loads(run.stdout)
+    with open(sys.argv[2], encoding="utf-8") as file:
+        document = json.load(file)
     check(document["errors"] == 0, f"{document['errors']} errors")
     for key in ("cpu", "cpus", "kernel", "compiler"):
         check(document["machine"].get(key), f"it does not say on which {key} it measured")

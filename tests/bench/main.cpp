@@ -6,7 +6,6 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 
 #include "report.h"
@@ -46,7 +45,7 @@ bool wants(const CommandLine& line, const std::string& part) {
 }
 
 Json measure(const CommandLine& line) {
-  Json document{{"version", 1}, {"machine", describe_machine()}};
+  Json document = begin_document("ring_bench");
   document["settings"] = {{"rounds", line.bench.rounds},
                           {"seconds", line.bench.seconds},
                           {"ring_mib", line.ring_mib},
@@ -71,16 +70,8 @@ int run(CommandLine& line) {
   const Json document = measure(line);
 
   const bool to_stdout = line.json == "-";
-  if (to_stdout) std::cout << document.dump(2) << std::endl;
   print_tables(to_stdout ? stderr : stdout, document);
-  if (!line.json.empty() && !to_stdout) {
-    std::ofstream file(line.json);
-    file << document.dump(2) << '\n';
-    if (!file.flush()) {
-      std::cerr << "ring_bench: cannot write " << line.json << '\n';
-      return 1;
-    }
-  }
+  if (!line.json.empty() && !write_document(line.json, document)) return 1;
   const uint64_t errors = document["errors"];
   if (errors > 0) std::cerr << "ring_bench: " << errors << " errors, see above\n";
   return errors > 0 ? 1 : 0;

@@ -4,8 +4,10 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <string>
 
 namespace ebpf::bench {
@@ -99,6 +101,27 @@ Json describe_machine() {
           {"kernel", std::string(system.sysname) + " " + system.release},
           {"compiler", std::string("GCC ") + __VERSION__},
           {"load_before", load[0]}};
+}
+
+Json begin_document(const std::string& bench) {
+  return {{"schema_version", 1},
+          {"bench", bench},
+          {"machine", describe_machine()},
+          {"versions", {{"libebpf", LIBEBPF_VERSION}}}};
+}
+
+bool write_document(const std::string& path, const Json& document) {
+  if (path == "-") {
+    std::cout << document.dump(2) << std::endl;
+    return bool(std::cout);
+  }
+  const std::string fresh = path + ".new";
+  std::ofstream file(fresh);
+  file << document.dump(2) << '\n';
+  file.close();
+  if (file && std::rename(fresh.c_str(), path.c_str()) == 0) return true;
+  std::cerr << document["bench"].get<std::string>() << ": cannot write " << path << '\n';
+  return false;
 }
 
 void print_figures(std::FILE* out, const Json& rows) {

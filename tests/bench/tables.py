@@ -1,112 +1,135 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the JSON of ring_bench into the Markdown tables of docs/BENCHMARKS.md.
+"""Turns the JSON of the benchmarks into the Markdown tables of docs/BENCHMARKS.md.
 
-Usage: tables.py JSON             prints the tables
-       tables.py JSON DOCUMENT    puts them between the document's two ring_bench marks
+Usage: tables.py FOLDER             prints the tables of all FOLDER/<name>_bench.json
+       tables.py --figures FOLDER  prints the figures to reach, for a terminal
+       tables.py FOLDER DOCUMENT    renews the document's parts between their marks,
+                                    <!-- <name>_bench: begin --> … <!-- <name>_bench: end -->
+
+tables_<name>.py has the tables of <name>_bench: sections(document) gives a list of texts. Without
+one, each list of rows in the JSON becomes a table. A part of whose program there is no JSON stays
+as it is.
 """
-import json
+import importlib
+import os
 import sys
 
-BEGIN = "<!-- ring_bench: begin -->"
-END = "<!-- ring_bench: end -->"
+import bench_json
+from markdown import number, table
+
+FIGURES = "figures"  # the part with all figures to reach
 
 
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |",
-             "|" + "|".join(" :-- " if i == 0 else " --: " for i in range(len(head))) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines)
+def verdict(row):
+    return {True: "reached", False: "**not reached**"}.get(row.get("met"), "not measured")
 
 
-def millions(per_s):
-    return f"{per_s / 1e6:.2f}"
-
-
-def spread(values, form=millions):
-    return f"{form(values['median'])} ({form(values['min'])}–{form(values['max'])})"
-
-
-def throughput(document):
-    out = []
-    modes = [("lossless", "**Lossless** (nobody loses a record; median, lowest and highest round)"),
-             ("flat-out", "**Flat out** (the producer waits for nobody; what readers lose is shown)")]
-    for mode, title in modes:
-        rows = []
-        for row in document.get("throughput", []):
-            if row["mode"] != mode:
-                continue
-            line = [row["transport"], f"{row['record_bytes']}", f"1→{row['consumers']}"]
-            if "failure" in row:
-                rows.append(line + [row["failure"], "", ""])
-                continue
-            total = row["delivered"] + row["lost"]
-            rows.append(line + [millions(row["published_per_s"]["median"]),
-                                spread(row["delivered_per_s_slowest"]),
-                                f"{100 * row['lost'] / total:.1f} %" if total else "–"])
-        head = ["", "bytes", "to", "published", "slowest consumer", "lost"]
-        out.append(f"{title}, million records/s\n\n{table(head, rows)}")
-    return "\n\n".join(out)
-
-
-def latency(document):
-    rows = []
-    for row in document.get("latency", []):
-        line = [row["transport"], row["reader"]]
-        if "failure" in row:
-            rows.append(line + [row["failure"], "", ""])
-            continue
-        rows.append(line + [f"{row[q]['median']:,.0f}" for q in ("p50_ns", "p99_ns", "p999_ns")])
-    return ("**One-way latency**, 672 bytes, ns (medians over the rounds)\n\n" +
-            table(["", "reader", "p50", "p99", "p99.9"], rows))
-
-
-def producer_cpu(document):
-    one = "{:.1f}".format
-    rows = []
-    for row in document.get("producer_cpu", []):
-        who = f"{row['consumers']} {row['they']}".strip()
-        if "failure" in row:
-            rows.append([who, str(row["record_bytes"]), row["failure"], "", ""])
-            continue
-        rows.append([who, str(row["record_bytes"]), spread(row["ring_ns"], one),
-                     spread(row["memcpy_ns"], one), f"{row['ratio']['median']:.2f}"])
-    return ("**The producer's CPU time per record**, ns\n\n" +
-            table(["consumers", "bytes", "ring", "memcpy", "ratio"], rows))
-
-
-def figures(document):
+def figure_rows(name, document):
     rows = []
     for row in document["figures"]:
-        bound = f"≤ {row['at_most']:g}" if "at_most" in row else f"≥ {row['at_least']:g}"
-        reached = f"{row['reached']:.3g}" if "reached" in row else "–"
-        verdict = {True: "reached", False: "**not reached**"}.get(row.get("met"), "not measured")
-        rows.append([row["figure"], f"{bound} {row['unit']}", reached, verdict])
-    return "**The figures to reach**\n\n" + table(["", "wanted", "measured", ""], rows)
+        bound = (f"≤ {number(row['at_most'])}" if "at_most" in row
+                 else f"≥ {number(row['at_least'])}")
+        rows.append([row["figure"], f"{bound} {row['unit']}",
+                     number(row["reached"]) if row.get("reached") is not None else "–",
+                     verdict(row), f"`{name}`"])
+    return rows
 
 
-def machine(document):
-    about, how = document["machine"], document["settings"]
-    return (f"Machine: {about['cpu']}, {about['cpus']} CPUs, {about['kernel']}, "
-            f"{about['compiler']}; load average before the run {about['load_before']:.1f}. "
-            f"{how['rounds']} rounds of {how['seconds']:g} s, a window of {how['ring_mib']} MiB.")
+def known_rows(text):
+    """{program: rows} of a table of figures that an earlier run left."""
+    known = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        if len(cells) == 5 and cells[-1].startswith("`"):
+            known.setdefault(cells[-1].strip("`"), []).append(cells)
+    return known
+
+
+def figures_part(documents, before):
+    """All figures to reach; those of a program without JSON as they were."""
+    known = known_rows(before)
+    rows = []
+    for name in bench_json.BENCHES:
+        rows += figure_rows(name, documents[name]) if name in documents else known.get(name, [])
+    return table(["", "wanted", "measured", "", "by"], rows)
+
+
+def print_figures(documents):
+    """For a terminal."""
+    for name, document in documents.items():
+        for title, bound, reached, met, _ in figure_rows(name, document):
+            print(f"{name:13}{title:66}{bound:>14}{reached:>10}  {met.strip('*')}")
+
+
+def tables_of(name):
+    module = "tables_" + name.removesuffix("_bench")
+    there = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{module}.py"))
+    return importlib.import_module(module if there else "tables_any")
+
+
+def bench_part(name, document):
+    tables = tables_of(name)
+    try:
+        return "\n\n".join(tables.sections(document))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise bench_json.BadDocument(
+            f"{name}.json: not as its program writes it ({error!r})") from error
+
+
+def marks(name):
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+def part_of(text, name, path):
+    """What stands before, between and after a part's marks."""
+    begin, end = marks(name)
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise bench_json.BadDocument(f"{path}: {begin} … {end} must stand there once")
+    before, _, rest = text.partition(begin)
+    between, _, after = rest.partition(end)
+    return before + begin, between, end + after
+
+
+def renew(text, documents, path):
+    """The document with all its parts as the figures have them; and what had to stay."""
+    stays = [name for name in bench_json.BENCHES if name not in documents]
+    for name in (FIGURES, *bench_json.BENCHES):
+        before, between, after = part_of(text, name, path)
+        if name in stays:
+            continue
+        part = (figures_part(documents, between) if name == FIGURES
+                else bench_part(name, documents[name]))
+        text = f"{before}\n\n{part}\n\n{after}"
+    return text, stays
+
+
+def run(folder, path=None):
+    documents = bench_json.load_all(folder)
+    if path is None:
+        print(figures_part(documents, ""))
+        for name, document in documents.items():
+            print(f"\n## {name}\n\n{bench_part(name, document)}")
+        return
+    with open(path, encoding="utf-8") as file:
+        text, stays = renew(file.read(), documents, path)
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(f"{path}.new", path)
+    for name in stays:
+        print(f"tables: no {folder}/{name}.json; its part of {path} stays as it is")
 
 
 def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        document = json.load(file)
-    parts = [machine, figures, throughput, latency, producer_cpu]
-    text = "\n\n".join(part(document) for part in parts)
-    if len(sys.argv) < 3:
-        print(text)
-        return
-    with open(sys.argv[2], encoding="utf-8") as file:
-        before, _, rest = file.read().partition(BEGIN)
-    if END not in rest:
-        sys.exit(f"tables: {sys.argv[2]} has no {BEGIN} … {END}")
-    after = rest.partition(END)[2]
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        file.write(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: tables.py [--figures] FOLDER | FOLDER DOCUMENT")
+    try:
+        if sys.argv[1] == "--figures":
+            print_figures(bench_json.load_all(sys.argv[2]))
+        else:
+            run(*sys.argv[1:])
+    except (bench_json.BadDocument, OSError) as error:
+        sys.exit(f"tables: {error}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 
 #include "report.h"
@@ -27,7 +26,7 @@ int run(CommandLine& line) {
     return 1;
   }
   line.cost.directory = directory;
-  Json document{{"version", 1}, {"machine", describe_machine()}};
+  Json document = begin_document("trace_bench");
   document["settings"] = {{"rounds", line.cost.rounds}, {"quick", line.cost.quick}};
   document["cost"] = measure_cost(line.cost);
   document["figures"] = judge_cost(document["cost"]);
@@ -35,19 +34,10 @@ int run(CommandLine& line) {
   std::filesystem::remove_all(directory, ignored);
 
   const bool to_stdout = line.json == "-";
-  if (to_stdout) std::cout << document.dump(2) << std::endl;
   std::FILE* out = to_stdout ? stderr : stdout;
   print_cost(out, document["cost"]);
   print_figures(out, document["figures"]);
-  if (!line.json.empty() && !to_stdout) {
-    std::ofstream file(line.json);
-    file << document.dump(2) << '\n';
-    if (!file.flush()) {
-      std::cerr << "trace_bench: cannot write " << line.json << '\n';
-      return 1;
-    }
-  }
-  return 0;
+  return line.json.empty() || write_document(line.json, document) ? 0 : 1;
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs trace_bench --quick and checks what it says; not whether it is fast.
 
-Usage: trace_test.py TRACE_BENCH
+Usage: trace_test.py TRACE_BENCH OUTPUT.json
 """
 import json
 import subprocess
@@ -30,12 +30,12 @@ def check_row(row, rounds):
 
 
 def main():
-    run = subprocess.run([sys.argv[1], "--quick", "--json"], stdout=subprocess.PIPE,
-                         timeout=110, check=False)
+    run = subprocess.run([sys.argv[1], "--quick", "--json", sys.argv[2]], timeout=110, check=False)
     if run.returncode == 77:
         sys.exit(77)
     check(run.returncode == 0, f"trace_bench exits with {run.returncode}")
-    document = json.loads(run.stdout)
+    with open(sys.argv[2], encoding="utf-8") as file:
+        document = json.load(file)
     rows = document["cost"]
     ours = [row for row in rows if "emitted" in row]
     for row in rows:
