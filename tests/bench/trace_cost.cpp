@@ -109,6 +109,7 @@ class Table {
                                 {"each", added}};
     }
     out["lost"] = row.total.lost;
+    if (row.total.emitted == 0 && row.total.published > 0) out["captured"] = row.total.published;
     if (row.total.emitted > 0) {
       const auto events = static_cast<double>(std::max<uint64_t>(row.total.published, 1));
       out["emitted"] = row.total.emitted;

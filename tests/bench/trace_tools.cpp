@@ -16,40 +16,42 @@ namespace ebpf::bench {
 namespace {
 
 constexpr uint64_t kReadyNs = 30'000'000'000;
+constexpr size_t kCaptured = 200;  // a line of bpftrace's that holds a payload is as long at least
 
 struct Tool {
   const char* name;
   const char* title;
   const char* ready;  // it says so when it has begun
-  const char* lost;   // and so, what it lost
+  const char* lost;   // and so, there or in its output, what it lost
   uint32_t patience;
   bool sees_other_calls;
-  std::vector<std::string> (*command)(const std::string& pid);
+  std::vector<std::string> (*command)(const std::string& pid, const std::string& output);
 };
 
-// 200 bytes are the most that it takes of a buffer.
+// 200 bytes are the most that it takes of a buffer; of what was sent or received, no more.
 std::string bpftrace_program(const std::string& pid) {
   return "tracepoint:syscalls:sys_enter_sendto /pid == " + pid +
-         "/ { printf(\"%r\\n\", buf(args->buff, 200)); }"
+         "/ { printf(\"%r\\n\", buf(args->buff, args->len)); }"
          " tracepoint:syscalls:sys_enter_recvfrom /pid == " +
          pid +
          "/ { @to[tid] = args->ubuf; }"
          " tracepoint:syscalls:sys_exit_recvfrom /@to[tid]/"
-         " { printf(\"%r\\n\", buf(@to[tid], 200)); delete(@to[tid]); }";
+         " { if (args->ret > 0) { printf(\"%r\\n\", buf(@to[tid], args->ret)); }"
+         " delete(@to[tid]); }";
 }
 
 const Tool kTools[] = {
     {"tcpdump", "tcpdump (packets only)", "listening on", "([0-9]+) packets? dropped by kernel", 1,
      false,
-     [](const std::string&) {
+     [](const std::string&, const std::string&) {
        return std::vector<std::string>{"tcpdump", "-i", "lo", "-s", "0", "-w", "/dev/null", "tcp"};
      }},
     {"bpftrace", "bpftrace (200 bytes)", "Attaching", "Lost ([0-9]+) events", 1, true,
-     [](const std::string& pid) {
-       return std::vector<std::string>{"bpftrace", "-o", "/dev/null", "-e", bpftrace_program(pid)};
+     [](const std::string& pid, const std::string& output) {
+       return std::vector<std::string>{"bpftrace", "-o", output, "-e", bpftrace_program(pid)};
      }},
     {"strace", "strace", "attached", "", 10, true,
-     [](const std::string& pid) {
+     [](const std::string& pid, const std::string&) {
        return std::vector<std::string>{
            "strace", "-p", pid, "-s", "512", "-o", "/dev/null", "-e", "trace=sendto,recvfrom"};
      }},
@@ -58,22 +60,23 @@ const Tool kTools[] = {
 class OtherTool : public Subject {
  public:
   OtherTool(const Tool& tool, std::string said)
-      : Subject(tool.title), tool_(tool), said_(std::move(said)) {}
+      : Subject(tool.title), tool_(tool), said_(std::move(said)), output_(said_ + ".output") {}
   ~OtherTool() override { end(); }
 
   uint32_t patience() const override { return tool_.patience; }
   bool sees_other_calls() const override { return tool_.sees_other_calls; }
 
   Result<> start(pid_t pid) override {
-    std::vector<std::string> words = tool_.command(std::to_string(pid));
+    std::vector<std::string> words = tool_.command(std::to_string(pid), output_);
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
+    std::ofstream(output_).flush();  // nothing of the round before
     child_ = fork();
     if (child_ < 0) return errno_error("cannot fork");
     if (child_ == 0) become(arguments);
     const uint64_t begin = now_ns();
-    while (words_said().find(tool_.ready) == std::string::npos) {
+    while ((words_of(said_) + words_of(output_)).find(tool_.ready) == std::string::npos) {
       int status;
       if (waitpid(child_, &status, WNOHANG) == child_) child_ = -1;
       if (child_ < 0 || now_ns() - begin > kReadyNs) {
@@ -89,13 +92,15 @@ class OtherTool : public Subject {
   Result<PipelineRun> stop() override {
     end();
     PipelineRun run;
-    const std::string said = words_said();
+    const std::string said = words_of(said_) + words_of(output_);
     const std::regex lost(tool_.lost);
     if (*tool_.lost != '\0') {
       for (std::sregex_iterator it(said.begin(), said.end(), lost), last; it != last; ++it) {
         run.lost += std::stoull((*it)[1]);
       }
     }
+    std::ifstream output(output_);
+    for (std::string line; std::getline(output, line);) run.published += line.size() >= kCaptured;
     return run;
   }
 
@@ -108,16 +113,17 @@ class OtherTool : public Subject {
     dup2(out, 1);
     dup2(out, 2);
     setenv("BPFTRACE_STRLEN", "200", 1);
+    if (std::string(tool_.name) == "bpftrace") setenv("LD_PRELOAD", EBPF_MEMLOCK_SHIM, 1);
     execvp(arguments[0], arguments.data());
     _exit(127);
   }
-  std::string words_said() const {
+  static std::string words_of(const std::string& path) {
     std::ostringstream text;
-    text << std::ifstream(said_).rdbuf();
+    text << std::ifstream(path).rdbuf();
     return text.str();
   }
   std::string first_line() const {
-    const std::string said = words_said();
+    const std::string said = words_of(said_);
     return said.substr(0, said.find('\n'));
   }
   void end() {
@@ -129,6 +135,7 @@ class OtherTool : public Subject {
 
   const Tool& tool_;
   std::string said_;
+  std::string output_;
   pid_t child_ = -1;
 };
 
