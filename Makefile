@@ -62,10 +62,10 @@ bench-nginx: ## Measure nginx under wrk, untraced and traced; BENCH="--rounds 9 
 	@scripts/build.sh --tests
 	@python3 tests/bench/nginx_wrk.py $(BENCH) build/bench/nginx_wrk.json
 
-bench-check: ## Instructions per record against those known; UPDATE=1 takes them as known
+bench-check: ## Instructions per record and call against those known; UPDATE=1 takes them as known
 	@scripts/deps.sh build test
 	@scripts/build.sh --tests
-	@python3 tests/bench/instruction_guard.py $(if $(UPDATE),--update) build/tests/fixed_work
+	@python3 tests/bench/instruction_guard.py $(if $(UPDATE),--update) build
 
 fault: ## Fault tests across processes, N rounds of each (default 10000)
 	@scripts/deps.sh build test

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A fixed amount of the work that is done for each record, for instruction_guard.py to count:
-//   fixed_work append|take|drain RECORDS
+//   fixed_work append|take|drain_perf|drain_ring RECORDS
+//   fixed_work infer RECORDS TRACE_FILE
 // One thread and no kernel, so that two runs do the same. What is counted happens inside the
 // functions whose names begin with measured_.
 #include <cstdio>
@@ -12,8 +13,9 @@
 
 #include "consumer/ring_reader.h"
 #include "consumer/ring_view.h"
+#include "fixed_inference.h"
 #include "producer/consumer_slots.h"
-#include "producer/perf_cpu.h"
+#include "producer/cpu_buffer.h"
 #include "producer/publisher.h"
 #include "producer/ring_writer.h"
 
@@ -74,10 +76,10 @@ class PerfPages {
     }
   }
   // All samples are there, again.
-  PerfCpu refill() {
+  CpuBuffer refill() {
     meta()->data_tail = 0;
     meta()->data_head = used_;
-    return PerfCpu(0, meta(), kPage, kDataBytes);
+    return CpuBuffer(PerfCpu(0, meta(), kPage, kDataBytes));
   }
 
  private:
@@ -90,6 +92,40 @@ class PerfPages {
 
   std::vector<uint64_t> memory_;
   uint64_t used_ = 0;
+};
+
+// The same in a BPF ring buffer.
+class RingPages {
+ public:
+  explicit RingPages(const Bench& bench) : memory_(2 * kDataBytes / sizeof(uint64_t)) {
+    const uint32_t lost = 0;
+    const uint32_t size = static_cast<uint32_t>(sizeof lost + sizeof bench.data) + kPayload;
+    const uint32_t header[2] = {size, 0};
+    for (uint32_t i = 0; i < kSamples; ++i) {
+      const uint64_t end = written_ + (sizeof header + size + 7) / 8 * 8;
+      put(header, sizeof header);
+      put(&lost, sizeof lost);
+      put(&bench.data, sizeof bench.data);
+      put(bench.payload.data(), kPayload);
+      written_ = end;
+    }
+  }
+  CpuBuffer refill() {
+    read_ = 0;
+    return CpuBuffer(RingCpu(0, &read_, &written_, bytes(), kDataBytes));
+  }
+
+ private:
+  static constexpr size_t kDataBytes = 64 * 1024;
+  uint8_t* bytes() { return reinterpret_cast<uint8_t*>(memory_.data()); }
+  void put(const void* from, size_t count) {
+    std::memcpy(bytes() + written_, from, count);
+    written_ += count;
+  }
+
+  std::vector<uint64_t> memory_;
+  uint64_t read_ = 0;
+  uint64_t written_ = 0;
 };
 
 }  // namespace
@@ -111,7 +147,7 @@ class PerfPages {
 }
 
 // As Drain does it with one CPU's buffer.
-[[gnu::noinline]] void measured_drain(PerfCpu& cpu, Publisher& publisher) {
+[[gnu::noinline]] void measured_drain(CpuBuffer& cpu, Publisher& publisher) {
   EventView event;
   cpu.snapshot();
   for (; cpu.peek(&event); cpu.pop()) {
@@ -148,27 +184,33 @@ void take(Bench& bench, uint32_t records) {
   if (seen != records) give_up("records are missing");
 }
 
+template <class Pages>
 void drain(Bench& bench, uint32_t records) {
   Publisher publisher(*bench.writer, bench.slots, nullptr);
-  PerfPages pages(bench);
+  Pages pages(bench);
   for (uint32_t taken = 0; taken < records; taken += kSamples) {
-    PerfCpu cpu = pages.refill();
+    CpuBuffer cpu = pages.refill();
     measured_drain(cpu, publisher);
   }
   if (bench.writer->published(0) != records) give_up("events are missing");
 }
 
-int run(const std::string& what, uint32_t records) {
+int run(const std::string& what, uint32_t records, const char* file) {
   Bench bench;
   if (records == 0 || records % kSamples != 0) give_up("RECORDS must be a multiple of 64");
-  if (what == "append")
+  if (what == "append") {
     append(bench, records);
-  else if (what == "take")
+  } else if (what == "take") {
     take(bench, records);
-  else if (what == "drain")
-    drain(bench, records);
-  else
-    give_up("append, take or drain?");
+  } else if (what == "drain_perf") {
+    drain<PerfPages>(bench, records);
+  } else if (what == "drain_ring") {
+    drain<RingPages>(bench, records);
+  } else if (what == "infer") {
+    if (const std::string why = infer_recorded(file, records); !why.empty()) give_up(why);
+  } else {
+    give_up("no such work: " + what);
+  }
   return 0;
 }
 
@@ -176,6 +218,7 @@ int run(const std::string& what, uint32_t records) {
 }  // namespace ebpf::bench
 
 int main(int argc, char** argv) {
-  if (argc != 3) ebpf::bench::give_up("usage: fixed_work append|take|drain RECORDS");
-  return ebpf::bench::run(argv[1], static_cast<uint32_t>(std::strtoul(argv[2], nullptr, 10)));
+  if (argc < 3) ebpf::bench::give_up("usage: fixed_work WORK RECORDS [TRACE_FILE]");
+  const auto records = static_cast<uint32_t>(std::strtoul(argv[2], nullptr, 10));
+  return ebpf::bench::run(argv[1], records, argc > 3 ? argv[3] : "");
 }

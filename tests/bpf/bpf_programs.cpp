@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The programs of a BPF object, as they stand in the ELF file.
+#include "tests/bpf/bpf_programs.h"
+
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <gelf.h>
@@ -10,7 +11,6 @@
 #include <stdexcept>
 
 #include "libebpf/detail/unique_fd.h"
-#include "tests/bpf/verifier_414.h"
 
 namespace ebpf::test {
 namespace {
@@ -58,10 +58,24 @@ struct Symbols {
   }
 };
 
-// Which map the instruction at a place of a section loads, by (section, byte).
-std::map<std::pair<size_t, uint64_t>, std::string> map_references(const ElfFile& file,
-                                                                  const Symbols& symbols) {
-  std::map<std::pair<size_t, uint64_t>, std::string> found;
+// What the instruction at a place of a section refers to.
+struct Reference {
+  std::string name;     // of the symbol; of a section's: of that section
+  std::string section;  // where the symbol stands; none: outside of the object
+  uint64_t at = 0;      // in there
+};
+using References = std::map<std::pair<size_t, uint64_t>, Reference>;  // by (section, byte)
+
+std::string name_of_section(const ElfFile& file, size_t index) {
+  GElf_Shdr header;
+  Elf_Scn* section = elf_getscn(file.get(), index);
+  if (index == SHN_UNDEF || index >= SHN_LORESERVE || !section) return "";
+  gelf_getshdr(section, &header);
+  return file.section_name(header);
+}
+
+References read_references(const ElfFile& file, const Symbols& symbols) {
+  References found;
   for (Elf_Scn* section = nullptr; (section = elf_nextscn(file.get(), section));) {
     GElf_Shdr header;
     gelf_getshdr(section, &header);
@@ -71,17 +85,27 @@ std::map<std::pair<size_t, uint64_t>, std::string> map_references(const ElfFile&
       GElf_Rel reference;
       gelf_getrel(data, static_cast<int>(i), &reference);
       const GElf_Sym symbol = symbols.at(GELF_R_SYM(reference.r_info));
-      found[{header.sh_info, reference.r_offset}] =
-          elf_strptr(file.get(), symbols.names, symbol.st_name);
+      found[{header.sh_info, reference.r_offset}] = {
+          elf_strptr(file.get(), symbols.names, symbol.st_name),
+          name_of_section(file, symbol.st_shndx), symbol.st_value};
     }
   }
   return found;
 }
 
-int index_of(const std::vector<ModelMap>& maps, const std::string& name) {
-  for (size_t i = 0; i < maps.size(); i++)
-    if (maps[i].name == name) return static_cast<int>(i);
-  throw std::runtime_error("an instruction refers to '" + name + "', which is no map");
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+int index_of(const std::vector<ModelMap>& maps, const Reference& reference) {
+  const bool is_map = reference.section == ".maps";
+  for (size_t i = 0; i < maps.size(); i++) {
+    const std::string& name = maps[i].name;
+    if (is_map ? name == reference.name : ends_with(name, reference.section)) {
+      return static_cast<int>(i);
+    }
+  }
+  throw std::runtime_error("an instruction refers to '" + reference.name + "', which is no map");
 }
 
 std::vector<ModelMap> read_maps(const std::string& path) {
@@ -91,10 +115,37 @@ std::vector<ModelMap> read_maps(const std::string& path) {
   std::vector<ModelMap> maps;
   bpf_map* map;
   bpf_object__for_each_map(map, object.get()) {
-    maps.push_back(
-        {bpf_map__name(map), bpf_map__type(map), bpf_map__key_size(map), bpf_map__value_size(map)});
+    ModelMap model = {bpf_map__name(map), bpf_map__type(map), bpf_map__key_size(map),
+                      bpf_map__value_size(map), bpf_map__max_entries(map)};
+    size_t bytes = 0;
+    if (const void* initial = bpf_map__initial_value(map, &bytes)) {
+      const auto* from = static_cast<const uint8_t*>(initial);
+      model.initial.assign(from, from + bytes);
+    }
+    maps.push_back(std::move(model));
   }
   return maps;
+}
+
+void resolve(ModelProgram& program, size_t at, const Reference& reference) {
+  bpf_insn& it = program.code[at];
+  if (it.code == (BPF_JMP | BPF_CALL)) {
+    if (!reference.section.empty()) {
+      throw std::runtime_error(program.name + " calls a BPF function, which nobody here follows");
+    }
+    it.src_reg = BPF_PSEUDO_KFUNC_CALL;
+    it.imm = static_cast<int>(program.kernel_functions.size());
+    program.kernel_functions.push_back(reference.name);
+    return;
+  }
+  const int map = index_of(*program.maps, reference);
+  if (reference.section == ".maps") {
+    it.src_reg = BPF_PSEUDO_MAP_FD;
+  } else {
+    it.src_reg = BPF_PSEUDO_MAP_VALUE;
+    program.code.at(at + 1).imm = it.imm + static_cast<int>(reference.at);
+  }
+  it.imm = map;
 }
 
 }  // namespace
@@ -103,7 +154,7 @@ std::vector<ModelProgram> read_programs(const std::string& path, std::vector<Mod
   *maps = read_maps(path);
   const ElfFile file(path);
   const Symbols symbols(file);
-  const auto references = map_references(file, symbols);
+  const auto references = read_references(file, symbols);
   std::vector<ModelProgram> programs;
   for (size_t i = 0; i < symbols.count; i++) {
     const GElf_Sym symbol = symbols.at(i);
@@ -120,11 +171,9 @@ std::vector<ModelProgram> read_programs(const std::string& path, std::vector<Mod
     std::memcpy(program.code.data(), static_cast<const char*>(text->d_buf) + symbol.st_value,
                 symbol.st_size);
     for (size_t at = 0; at < program.code.size(); at++) {
-      const auto reference =
+      const auto found =
           references.find({symbol.st_shndx, symbol.st_value + at * sizeof(bpf_insn)});
-      if (reference == references.end()) continue;
-      program.code[at].src_reg = BPF_PSEUDO_MAP_FD;
-      program.code[at].imm = index_of(*maps, reference->second);
+      if (found != references.end()) resolve(program, at, found->second);
     }
     programs.push_back(std::move(program));
   }
