@@ -55,7 +55,7 @@ uint64_t thread(BpfMachine& machine, const uint64_t*) { return machine.surroundi
 uint64_t task(BpfMachine& machine, const uint64_t*) { return machine.surroundings.task; }
 uint64_t name_of_thread(BpfMachine& machine, const uint64_t* args) {
   std::memset(at(args[0]), 0, args[1]);
-  std::memcpy(at(args[0]), at(machine.surroundings.task), std::min(args[1], kNameBytes));
+  std::memcpy(at(args[0]), at(machine.surroundings.task_name), std::min(args[1], kNameBytes));
   return 0;
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bpf_machine.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 
 #include "bpf_helpers.h"
@@ -203,7 +205,25 @@ class BpfRun {
     program_ = &program;
     at_ = 0;
     regs_[1] = context_;
-    regs_[10] = address_of(machine_.stack_) + sizeof machine_.stack_;
+    regs_[10] = address_of(machine_.stack_[callers_.size() + 1]);
+  }
+
+  // A function of the program; it has a stack of its own.
+  void enter_function(const bpf_insn& it) {
+    if (callers_.size() + 1 == BpfMachine::kFramesMax) give_up("calls too deeply");
+    callers_.push_back({program_, at_, {regs_[6], regs_[7], regs_[8], regs_[9], regs_[10]}});
+    regs_[10] = address_of(machine_.stack_[callers_.size() + 1]);
+    at_ = static_cast<size_t>(static_cast<int64_t>(at_) + it.imm);
+  }
+
+  void leave() {
+    has_ended_ = callers_.empty();
+    if (has_ended_) return;
+    const Caller caller = callers_.back();
+    callers_.pop_back();
+    program_ = caller.program;
+    at_ = caller.at;
+    std::copy(std::begin(caller.regs), std::end(caller.regs), &regs_[6]);
   }
 
   void step(const bpf_insn& it) {
@@ -271,10 +291,7 @@ class BpfRun {
 
   void jump(const bpf_insn& it) {
     if (it.code == (BPF_JMP | BPF_CALL)) return call(it);
-    if (it.code == (BPF_JMP | BPF_EXIT)) {
-      has_ended_ = true;
-      return;
-    }
+    if (it.code == (BPF_JMP | BPF_EXIT)) return leave();
     const uint64_t left = regs_[it.dst_reg];
     const uint64_t right = BPF_SRC(it.code) == BPF_X ? regs_[it.src_reg] : number(it);
     bool is_known = true;
@@ -334,6 +351,7 @@ class BpfRun {
   }
 
   void call(const bpf_insn& it) {
+    if (it.src_reg == BPF_PSEUDO_CALL) return enter_function(it);
     if (it.src_reg == 0 && it.imm == BPF_FUNC_tail_call) return tail_call();
     const bool is_kernel_function = it.src_reg == BPF_PSEUDO_KFUNC_CALL;
     if (!is_kernel_function && it.src_reg != 0) give_up("a call that is not known here");
@@ -365,9 +383,16 @@ class BpfRun {
     enter(*next->second);
   }
 
+  struct Caller {
+    const test::ModelProgram* program;
+    size_t at;
+    uint64_t regs[5];
+  };
+
   BpfMachine& machine_;
   const test::ModelProgram* program_;
   uint64_t context_;
+  std::vector<Caller> callers_;
   size_t at_ = 0;
   bool has_ended_ = false;
   uint64_t regs_[11] = {};

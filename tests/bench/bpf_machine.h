@@ -26,7 +26,8 @@ struct BpfCounts {
 
 // What a program can ask for.
 struct BpfSurroundings {
-  uint64_t task = 0;  // address of the current task, which begins with its name
+  uint64_t task = 0;       // address of the current task
+  uint64_t task_name = 0;  // of its name
   uint64_t thread = 0;
   uint64_t now_ns = 0;  // grows by itself
 };
@@ -66,6 +67,7 @@ class BpfMachine {
 
  private:
   friend class BpfRun;
+  static constexpr size_t kFramesMax = 8;
   struct Reserved {
     std::unique_ptr<uint64_t[]> memory;
     uint64_t bytes;
@@ -80,7 +82,7 @@ class BpfMachine {
   std::map<uint64_t, uint64_t> memory_;  // start, bytes
   std::map<uint64_t, Reserved> reserved_;
   std::map<std::pair<const BpfMap*, uint32_t>, const test::ModelProgram*> chained_;
-  uint64_t stack_[512 / 8] = {};
+  uint64_t stack_[kFramesMax][512 / 8] = {};
 };
 
 }  // namespace ebpf::bench

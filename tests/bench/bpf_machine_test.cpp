@@ -127,6 +127,23 @@ TEST_F(Machine, CountsInstructionsHelpersByMapAndTailCalls) {
   EXPECT_EQ(counts.helpers, (std::map<std::string, uint64_t>{{"map_lookup_elem, hash", 1}}));
 }
 
+TEST_F(Machine, CallsFunctionsOfTheProgram) {
+  const bpf_insn call_function = insn(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 5);
+  const Code main = {set(7, 40),
+                     set(3, 1),
+                     store(-8, 3),
+                     set(1, 2),
+                     call_function,
+                     copy(6, 0),  // 2 + 7, and its own 40 and 1 are as they were
+                     load(BPF_DW, 4, 10, -8),
+                     insn(BPF_ALU64 | BPF_ADD | BPF_X, 6, 4, 0, 0),
+                     insn(BPF_ALU64 | BPF_ADD | BPF_X, 6, 7, 0, 0),
+                     insn(BPF_JMP | BPF_JA, 0, 0, 5, 0)};
+  const Code function = {set(7, 7), store(-8, 7), copy(0, 1),
+                         insn(BPF_ALU64 | BPF_ADD | BPF_X, 0, 7, 0, 0), leave()};
+  EXPECT_EQ(result_of(main + function, 6), 2u + 7 + 1 + 40);
+}
+
 TEST_F(Machine, ReadsNothingWhereNothingIs) {
   const Code from_nowhere = {copy(1, 10), alu(BPF_ADD, 1, -8), set(2, 8), set(3, 4096),
                              call(BPF_FUNC_probe_read_kernel)};

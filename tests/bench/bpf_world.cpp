@@ -10,7 +10,7 @@
 namespace ebpf::bench {
 namespace {
 
-constexpr uint64_t kThread = 4242ull << 32 | 4243;
+constexpr uint32_t kProcess = 4242, kThread = 4243;
 constexpr uint64_t kUserCs = 0x33;
 constexpr uint64_t kUserIp = 0x401000;
 constexpr uint16_t kInet = 2;
@@ -40,8 +40,7 @@ const char* enter_program(uint64_t nr) {
 
 }  // namespace
 
-BpfWorld::BpfWorld() {
-  task_.files = address_of(files_);
+BpfWorld::BpfWorld() : task_{kThread, kProcess, "worker", address_of(files_)} {
   files_.table = address_of(table_);
   table_ = {kFilesMax, reinterpret_cast<uint64_t>(fds_.data())};
 }
@@ -110,7 +109,8 @@ uint64_t BpfWorld::keep(const std::string& bytes) {
 }
 
 void BpfWorld::install(BpfMachine& machine, Back back, bool uses_rings) {
-  machine.surroundings = {address_of(task_), kThread, 1'000'000};
+  machine.surroundings = {address_of(task_), address_of(task_.name),
+                          uint64_t{kProcess} << 32 | kThread, 1'000'000};
   machine.add_memory(&task_, sizeof task_);
   machine.add_memory(&files_, sizeof files_);
   machine.add_memory(&table_, sizeof table_);

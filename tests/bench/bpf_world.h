@@ -76,7 +76,9 @@ class BpfWorld {
   struct Files {
     uint64_t table;
   };
+  // Begins as struct task_struct of bpf/common.bpf.h does: its offsets stand in the programs.
   struct Task {
+    uint32_t thread, process;
     char name[16];
     uint64_t files;
   };
@@ -84,7 +86,7 @@ class BpfWorld {
   static offsets_table offsets();
   uint64_t add(uint16_t mode);
 
-  Task task_ = {"worker", 0};
+  Task task_;
   Files files_ = {};
   Table table_ = {};
   std::array<uint64_t, kFilesMax> fds_ = {};

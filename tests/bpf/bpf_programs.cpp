@@ -127,26 +127,76 @@ std::vector<ModelMap> read_maps(const std::string& path) {
   return maps;
 }
 
-void resolve(ModelProgram& program, size_t at, const Reference& reference) {
-  bpf_insn& it = program.code[at];
-  if (it.code == (BPF_JMP | BPF_CALL)) {
-    if (!reference.section.empty()) {
-      throw std::runtime_error(program.name + " calls a BPF function, which nobody here follows");
+// Functions that programs share; libbpf puts them behind each program that needs them.
+constexpr const char* kFunctionsSection = ".text";
+
+class Linker {
+ public:
+  Linker(const ElfFile& file, const Symbols& symbols)
+      : file_(file), references_(read_references(file, symbols)) {
+    for (size_t i = 1; i < section_count(); i++) {
+      if (name_of_section(file, i) == kFunctionsSection) functions_ = i;
     }
-    it.src_reg = BPF_PSEUDO_KFUNC_CALL;
-    it.imm = static_cast<int>(program.kernel_functions.size());
-    program.kernel_functions.push_back(reference.name);
-    return;
   }
-  const int map = index_of(*program.maps, reference);
-  if (reference.section == ".maps") {
-    it.src_reg = BPF_PSEUDO_MAP_FD;
-  } else {
-    it.src_reg = BPF_PSEUDO_MAP_VALUE;
-    program.code.at(at + 1).imm = it.imm + static_cast<int>(reference.at);
+
+  // Adds the bytes [at, at + count) of a section.
+  void append(ModelProgram& program, size_t section, uint64_t at, uint64_t count) const {
+    const size_t start = program.code.size();
+    const Elf_Data* text = elf_getdata(elf_getscn(file_.get(), section), nullptr);
+    program.code.resize(start + count / sizeof(bpf_insn));
+    std::memcpy(&program.code[start], static_cast<const char*>(text->d_buf) + at, count);
+    for (size_t i = start; i < start + count / sizeof(bpf_insn); i++) {
+      const auto found = references_.find({section, at + (i - start) * sizeof(bpf_insn)});
+      if (found != references_.end()) resolve(program, i, found->second);
+    }
   }
-  it.imm = map;
-}
+
+ private:
+  size_t section_count() const {
+    size_t count = 0;
+    elf_getshdrnum(file_.get(), &count);
+    return count;
+  }
+
+  void resolve(ModelProgram& program, size_t at, const Reference& reference) const {
+    bpf_insn& it = program.code[at];
+    if (it.code == (BPF_JMP | BPF_CALL)) return resolve_call(program, at, reference);
+    const int map = index_of(*program.maps, reference);
+    if (reference.section == ".maps") {
+      it.src_reg = BPF_PSEUDO_MAP_FD;
+    } else {
+      it.src_reg = BPF_PSEUDO_MAP_VALUE;
+      program.code.at(at + 1).imm = it.imm + static_cast<int>(reference.at);
+    }
+    it.imm = map;
+  }
+
+  void resolve_call(ModelProgram& program, size_t at, const Reference& reference) const {
+    if (reference.section.empty()) {
+      program.code[at].src_reg = BPF_PSEUDO_KFUNC_CALL;
+      program.code[at].imm = static_cast<int>(program.kernel_functions.size());
+      program.kernel_functions.push_back(reference.name);
+      return;
+    }
+    if (reference.section != kFunctionsSection) {
+      throw std::runtime_error(program.name + " calls " + reference.name + " in section " +
+                               reference.section + ", which nobody here follows");
+    }
+    const int target = static_cast<int>(reference.at / sizeof(bpf_insn)) + program.code[at].imm + 1;
+    if (program.functions_at == 0) {
+      GElf_Shdr header;
+      gelf_getshdr(elf_getscn(file_.get(), functions_), &header);
+      program.functions_at = program.code.size();
+      append(program, functions_, 0, header.sh_size);
+    }
+    program.code[at].imm =
+        static_cast<int>(program.functions_at) + target - static_cast<int>(at) - 1;
+  }
+
+  const ElfFile& file_;
+  References references_;
+  size_t functions_ = SHN_UNDEF;
+};
 
 }  // namespace
 
@@ -154,27 +204,17 @@ std::vector<ModelProgram> read_programs(const std::string& path, std::vector<Mod
   *maps = read_maps(path);
   const ElfFile file(path);
   const Symbols symbols(file);
-  const auto references = read_references(file, symbols);
+  const Linker linker(file, symbols);
   std::vector<ModelProgram> programs;
   for (size_t i = 0; i < symbols.count; i++) {
     const GElf_Sym symbol = symbols.at(i);
-    if (GELF_ST_TYPE(symbol.st_info) != STT_FUNC) continue;
-    Elf_Scn* section = elf_getscn(file.get(), symbol.st_shndx);
-    GElf_Shdr header;
-    gelf_getshdr(section, &header);
-    const Elf_Data* text = elf_getdata(section, nullptr);
+    const std::string section = name_of_section(file, symbol.st_shndx);
+    if (GELF_ST_TYPE(symbol.st_info) != STT_FUNC || section == kFunctionsSection) continue;
     ModelProgram program;
     program.name = elf_strptr(file.get(), symbols.names, symbol.st_name);
-    program.section = file.section_name(header);
+    program.section = section;
     program.maps = maps;
-    program.code.resize(symbol.st_size / sizeof(bpf_insn));
-    std::memcpy(program.code.data(), static_cast<const char*>(text->d_buf) + symbol.st_value,
-                symbol.st_size);
-    for (size_t at = 0; at < program.code.size(); at++) {
-      const auto found =
-          references.find({symbol.st_shndx, symbol.st_value + at * sizeof(bpf_insn)});
-      if (found != references.end()) resolve(program, at, found->second);
-    }
+    linker.append(program, symbol.st_shndx, symbol.st_value, symbol.st_size);
     programs.push_back(std::move(program));
   }
   return programs;

@@ -29,6 +29,7 @@ struct ModelProgram {
   std::vector<bpf_insn> code;
   const std::vector<ModelMap>* maps;
   std::vector<std::string> kernel_functions = {};
+  size_t functions_at = 0;  // where the functions that it calls begin; 0: it calls none
 };
 
 // The programs of an object file. Throws std::runtime_error.
