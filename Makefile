@@ -9,7 +9,7 @@ BENCH ?=
 NAME ?=
 
 .DEFAULT_GOAL := build
-.PHONY: build deps test-deps test check demo vm matrix fuzz bench bench-document bench-nginx bench-check fault soak model lint format asan tsan tools \
+.PHONY: build deps test-deps test check demo vm matrix fuzz bench bench-document bench-servers bench-check fault soak model lint format asan tsan tools \
         rust-sample install packages clean help
 
 build: ## Build everything into build/ (programs in build/bin, libraries in build/lib)
@@ -57,10 +57,8 @@ bench: ## Measure everything, in build/bench: JSON, tables, plots; NAME="ring tr
 bench-document: ## Renew the tables and pictures of docs/BENCHMARKS.md from build/bench
 	@scripts/bench.sh --document
 
-bench-nginx: ## Measure nginx under wrk, untraced and traced; BENCH="--rounds 9 --seconds 10"
-	@scripts/deps.sh build test
-	@scripts/build.sh --tests
-	@python3 tests/bench/nginx_wrk.py $(BENCH) build/bench/nginx_wrk.json
+bench-servers: ## Measure servers under load, traced by us and others; BENCH="--only nginx --rounds 9"
+	@scripts/bench.sh server -- $(BENCH)
 
 bench-check: ## Instructions per record and call against those known; UPDATE=1 takes them as known
 	@scripts/deps.sh build test

@@ -13,10 +13,10 @@ rust=(rustc cargo)
 test=(nginx-light curl bind9-dnsutils dnsmasq-base tcpdump nghttp2-server nghttp2-client
       mariadb-server-core mariadb-client-core redis-server redis-tools memcached postgresql-15
       openssl openssh-client openssh-server relacy-dev valgrind
-      libclang-rt-14-dev wrk lintian systemd bindgen zsh fish prometheus tshark chromium python3-pyte python3-matplotlib)
+      libclang-rt-14-dev lintian systemd bindgen zsh fish prometheus tshark chromium python3-pyte python3-matplotlib)
 jvm=(openjdk-17-jdk-headless ca-certificates)
 vm=(qemu-system-x86 busybox-static gpgv debian-archive-keyring)
-bench=(libiceoryx-posh-dev iceoryx bpftrace strace)
+bench=(libiceoryx-posh-dev iceoryx bpftrace strace wrk dnsperf)
 lint=(clang-format-14 clang-tidy-14 shellcheck rustfmt rust-clippy)
 
 # A cargo of the user's own (rustup) serves as well, and brings its own rustfmt and clippy.

@@ -51,7 +51,8 @@ def curl(bench, *arguments):
 
 # ---- HTTP/1 ----
 
-def start_nginx(bench, port, name="nginx", server_lines="", http_lines="", workers=1):
+def start_nginx(bench, port, name="nginx", server_lines="", http_lines="", workers=1,
+                event_lines=""):
     prefix = folder_of(bench, name)
     os.makedirs(f"{prefix}/files")
     write(f"{prefix}/files/large", os.urandom(1 << 20))
@@ -63,7 +64,7 @@ worker_processes {workers};
 user root;
 pid {prefix}/pid;
 error_log {prefix}/error.log;
-events {{}}
+events {{ {event_lines} }}
 http {{
   access_log off;
   keepalive_requests 1000000;
@@ -149,17 +150,30 @@ DROP DATABASE shop;
 """
 
 
+MYSQL_CAPABILITIES = 0x00000001 | 0x00000200 | 0x00008000 | 0x00080000
+
+
+def mysql_packet(body, number=0):
+    return len(body).to_bytes(3, "little") + bytes([number]) + body
+
+
+def mysql_login():
+    login = struct.pack("<IIB23x", MYSQL_CAPABILITIES, 1 << 24, 33) + b"root\0\0"
+    return mysql_packet(login + b"mysql_native_password\0", 1)
+
+
+def mysql_query(text):
+    return mysql_packet(b"\x03" + text)
+
+
 class MysqlClient:
     """The binary protocol for prepared statements, which the command-line client does not speak.
     As many libraries do, it reads the 4 bytes of a packet's head with a call of their own."""
 
-    CAPABILITIES = 0x00000001 | 0x00000200 | 0x00008000 | 0x00080000
-
     def __init__(self, port):
         self.socket = socket.create_connection((HOST, port), 10)
         self._packet()
-        login = struct.pack("<IIB23x", self.CAPABILITIES, 1 << 24, 33) + b"root\0\0"
-        self._send(login + b"mysql_native_password\0", 1)
+        self.socket.sendall(mysql_login())
         check(self._packet()[0] in (0x00, 0xfe), "mariadb lets us in")
 
     def _exactly(self, count):
@@ -175,7 +189,7 @@ class MysqlClient:
         return self._exactly(int.from_bytes(head[:3], "little"))
 
     def _send(self, body, number=0):
-        self.socket.sendall(len(body).to_bytes(3, "little") + bytes([number]) + body)
+        self.socket.sendall(mysql_packet(body, number))
 
     def _until_eof(self):
         while True:
@@ -231,12 +245,16 @@ def mysql(bench, port):
 
 # ---- Redis ----
 
-def redis(bench, port):
-    folder = folder_of(bench, "redis")
-    server = bench.start("redis-server", [
+def start_redis(bench, port, name="redis"):
+    folder = folder_of(bench, name)
+    server = bench.start(name, [
         foreign("redis-server"), "--bind", HOST, "--port", str(port), "--dir", folder,
         "--save", "", "--appendonly", "no", "--daemonize", "no", "--protected-mode", "no"])
-    wait_listening(server, port)
+    return wait_listening(server, port)
+
+
+def redis(bench, port):
+    start_redis(bench, port)
     cli = [foreign("redis-cli"), "-h", HOST, "-p", str(port)]
     subscriber = bench.start("redis-subscriber", [*cli, "subscribe", "news"])
     for command in ("set a 1", "get a", "get nothing", "incr a", "lpush l 1 2 3", "lrange l 0 -1",
@@ -261,14 +279,18 @@ def redis(bench, port):
 
 # ---- DNS, over UDP and TCP ----
 
-def dns(bench, port):
+def start_dnsmasq(bench, port):
     server = bench.start("dnsmasq-matrix", [
         foreign("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv",
         "--no-hosts", f"--listen-address={HOST}", "--bind-interfaces", f"--port={port}",
         "--cache-size=0", "--address=/example.test/192.0.2.7", "--user=root", "--group=root",
         "--address=/six.test/2001:db8::1", "--txt-record=text.test," + "t" * 200,
         "--log-facility=-", f"--pid-file={bench.path('dnsmasq-matrix.pid')}"])
-    wait_listening(server, port)
+    return wait_listening(server, port)
+
+
+def dns(bench, port):
+    start_dnsmasq(bench, port)
     lines = [f"{name} {kind}" for name in ("example.test", "a.rather.long.name.example.test",
                                            "six.test", "text.test", "no.such.name", "x" * 63 + ".test")
              for kind in ("A", "AAAA", "TXT", "MX", "NS", "HTTPS")]
