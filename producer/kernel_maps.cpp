@@ -84,6 +84,11 @@ bool DeadSocketSweep::is_dead(uint64_t sk) {
 
 uint32_t DeadSocketSweep::run(uint32_t budget) {
   const uint64_t now = monotonic_ns();
+  if (!has_cursor_) {
+    // A walk goes through all buckets, used or not, which takes long in a large map.
+    if (now < next_walk_ns_) return 0;
+    next_walk_ns_ = now + kMaybeDeadNs;
+  }
   uint32_t removed = 0;
   for (uint32_t looked = 0; looked < budget; looked++) {
     if (!has_cursor_ && bpf_map_get_next_key(fd_, nullptr, &cursor_) != 0) break;

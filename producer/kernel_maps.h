@@ -41,8 +41,9 @@ class DeadSocketSweep {
  public:
   DeadSocketSweep(int socket_map_fd, int liveness_map_fd);
 
-  // Looks at `budget` entries, goes on where the last call stopped. Returns how many were
-  // removed. To be called while the programs are attached.
+  // Looks at `budget` entries, goes on where the last call stopped; begins a new walk through the
+  // map a second after the last one began, not earlier. Returns how many were removed. To be
+  // called while the programs are attached.
   uint32_t run(uint32_t budget);
 
   uint64_t removed() const { return removed_; }  // since the start
@@ -55,6 +56,7 @@ class DeadSocketSweep {
   UniqueFd null_;  // writing there is the system call that is answered
   bool has_cursor_ = false;
   uint64_t cursor_ = 0;
+  uint64_t next_walk_ns_ = 0;
   uint64_t removed_ = 0;
 };
 

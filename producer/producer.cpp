@@ -185,6 +185,7 @@ void Producer::reclaim_sockets() {
   // A threshold at or above the map's size would never be reached.
   const uint32_t size = options_.tracer.max_socket_entries;
   const uint32_t threshold = std::min(options_.socket_map_max_reclaim, size - size / 64);
+  if (used == 0) return;
   tracer_->forget_dead_sockets(kDeadBudget);
   if (used <= threshold) return;
   // Down to nine tenths of the threshold, so that it does not begin again at once.
