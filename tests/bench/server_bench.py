@@ -23,8 +23,8 @@ import server_report  # noqa: E402
 import server_tracers  # noqa: E402
 import server_workloads  # noqa: E402
 
-LIMITED, FLAT_OUT = "limited", "flat out"
-FLAT_OUT_BY_DEFAULT = ("untraced", "1 consumer", "bpftrace")
+LOADS = LIMITED, FULL = "limited", "flat out"
+FLAT_OUT = ("untraced", "1 consumer", "bpftrace")
 HALF = 0.5
 ENOUGH = 0.999  # of the records that must be there
 
@@ -118,8 +118,8 @@ def round_of(bench, workload, server, tracers, settings, rows, failures):
             continue
         try:
             tracer.start(bench, workload, server)
-            for load in (LIMITED, FLAT_OUT):
-                if load == FLAT_OUT and tracer.name not in settings["flat_out"]:
+            for load in LOADS:
+                if load == FULL and tracer.name not in settings["flat_out"]:
                     continue
                 figures = measure(bench, workload, server, tracer, load, settings)
                 rows.append({"workload": workload.name, "load": load, "mode": tracer.name,
@@ -165,13 +165,15 @@ def parse(arguments):
     parser.add_argument("--seconds", type=float, default=0.5, help="of each load")
     parser.add_argument("--rate", type=float, default=0,
                         help="requests per second, limited; without it: half of the machine")
-    parser.add_argument("--flat-out", action="store_true", help="all ways of tracing flat out, too")
+    parser.add_argument("--flat-out", choices=("none", "some", "all"), default="some",
+                        help="which ways of tracing are tried flat out, too")
     parser.add_argument("--producer", default="", help="options of the producer")
     parser.add_argument("--quick", action="store_true",
                         help="a round of two workloads, for the test suite: measures little")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds, options.rate = 1, 0.3, 500
+        options.flat_out = "none"
         options.only = options.only or ["nginx", "redis"]
         options.mode = options.mode or ["1 consumer", "server only", "tcpdump"]
     if options.mode:
@@ -181,11 +183,10 @@ def parse(arguments):
 
 def run(bench, options):
     names = [tracer.name for tracer in server_tracers.all_tracers()]
+    flat_out = {"none": [], "some": list(FLAT_OUT), "all": names}[options.flat_out]
     settings = {"rounds": options.rounds, "seconds": options.seconds, "rates": {},
                 "producer": options.producer or "defaults",
-                "flat_out": names if options.flat_out else list(FLAT_OUT_BY_DEFAULT)}
-    if options.quick:
-        settings["flat_out"] = []
+                "flat_out": flat_out}
     parts = []
     for name in options.only or server_workloads.WORKLOADS:
         workload = server_workloads.WORKLOADS[name]
