@@ -29,13 +29,14 @@ def built(name):
 def generator(bench, workload, rate, seconds, begin):
     """rate 0: as fast as the connections allow."""
     command = [built(GENERATOR), "--address", servers.HOST, "--port", str(workload.port),
-               "--request", servers.write(bench.path("request"), workload.request),
+               "--request",
+               servers.write(bench.path(f"{workload.name}.request"), workload.request),
                "--connections", str(workload.connections), "--batch", str(workload.batch),
                "--rate", str(rate), "--seconds", str(seconds)]
     if workload.udp:
         command.append("--udp")
     if workload.login:
-        command += ["--login", servers.write(bench.path("login"), workload.login)]
+        command += ["--login", servers.write(bench.path(f"{workload.name}.login"), workload.login)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           preexec_fn=lib.die_with_parent) as client:
         lib.check_equal(client.stdout.readline(), "ready\n", "the load generator is ready")
