@@ -44,12 +44,18 @@ void add(PipelineRun* total, const PipelineRun& run) {
   total->system_ns += run.system_ns;
 }
 
-Result<> run_round(Row* row, Workload* workload) {
+bool is_asked_for(const CostOptions& options, const WorkPlan& plan) {
+  const auto& works = options.works;
+  return works.empty() || std::find(works.begin(), works.end(), plan.key) != works.end();
+}
+
+Result<> run_round(const CostOptions& options, Row* row, Workload* workload) {
   Subject& subject = *row->subject;
   if (auto started = subject.start(workload->pid()); !started) return started;
   for (size_t i = 0; i < kPlanCount; ++i) {
     const WorkPlan& plan = kPlans[i];
     if (plan.work != Work::kPair && !subject.sees_other_calls()) continue;
+    if (!is_asked_for(options, plan)) continue;
     const uint32_t repeats = std::max(plan.repeats / subject.patience(), 1u);
     auto took = workload->run(plan.work, plan.chunks, repeats, plan.pause_us);
     if (!took) return took.error();
@@ -73,11 +79,12 @@ class Table {
     names_.push_back(row.subject ? row.subject->name() : name);
     rows_.push_back(std::move(row));
   }
-  void run(uint32_t rounds, Workload* workload) {
-    for (uint32_t round = 0; round < rounds; ++round) {
+  void run(const CostOptions& options, Workload* workload) {
+    for (uint32_t round = 0; round < options.rounds; ++round) {
       for (Row& row : rows_) {
         if (!row.failure.empty()) continue;
-        if (auto done = run_round(&row, workload); !done) row.failure = done.error().message;
+        if (auto done = run_round(options, &row, workload); !done)
+          row.failure = done.error().message;
       }
     }
   }
@@ -124,7 +131,7 @@ class Table {
   std::vector<Row> rows_;
 };
 
-void add_ours(Table* table, const std::string& only) {
+void add_ours(Table* table, const CostOptions& options) {
   const struct {
     const char* name;
     AttachMode attach;
@@ -136,9 +143,16 @@ void add_ours(Table* table, const std::string& only) {
               {"tracepoint, ring buffers", AttachMode::kTracepoint, TransportMode::kRingBuffer},
               {"tracepoint, perf buffers", AttachMode::kTracepoint, TransportMode::kPerf}};
   for (const auto& one : ours) {
-    if (std::string(one.name).rfind(only, 0) != 0) continue;
-
-    table->add(our_tracer(one.name, one.attach, one.transport), one.name);
+    if (std::string(one.name).rfind(options.only, 0) != 0) continue;
+    TracerOptions tracer;
+    tracer.attach = one.attach;
+    tracer.transport = one.transport;
+    table->add(our_tracer(one.name, tracer), one.name);
+    for (const std::string& object : options.objects) {
+      tracer.bpf_file = object;
+      const std::string name = one.name + (", " + object);
+      table->add(our_tracer(name, tracer), name);
+    }
   }
 }
 
@@ -172,13 +186,13 @@ Json measure_cost(const CostOptions& options) {
   table.add(untraced(), "untraced");
   table.add(empty_programs(false), "empty program, end of call");
   table.add(empty_programs(true), "empty programs, begin and end");
-  add_ours(&table, options.only);
+  add_ours(&table, options);
   if (options.others) {
     for (const char* tool : {"tcpdump", "bpftrace", "strace"}) {
       table.add(other_tool(tool, options.directory), tool);
     }
   }
-  table.run(options.rounds, &*workload);
+  table.run(options, &*workload);
   return table.json();
 }
 

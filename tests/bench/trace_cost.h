@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "experiments.h"
 
@@ -11,9 +12,11 @@ namespace ebpf::bench {
 struct CostOptions {
   uint32_t rounds = 30;
   bool quick = false;
-  bool others = true;     // tcpdump, bpftrace, strace as well
-  std::string only;       // of ours: the one whose name begins so; "": all
-  std::string directory;  // a temporary one
+  bool others = true;                // tcpdump, bpftrace, strace as well
+  std::string only;                  // of ours: the one whose name begins so; "": all
+  std::vector<std::string> objects;  // files: each of ours once more with this BPF object
+  std::vector<std::string> works;    // keys of what is measured; none: everything
+  std::string directory;             // a temporary one
 };
 
 // Rows in turns, round after round, and what of the figures to reach was reached.

@@ -51,6 +51,9 @@ int main(int argc, char** argv) {
   app.add_flag("--quick", line.cost.quick, "Two rounds, without other tools");
   app.add_flag("!--no-others", line.cost.others, "Without tcpdump, bpftrace and strace");
   app.add_option("--only", line.cost.only, "Of our back ends, the one whose name begins so");
+  app.add_option("--object", line.cost.objects,
+                 "Each of our back ends once more with the BPF object of this file, in turns");
+  app.add_option("--work", line.cost.works, "pair, write_null, write_file, getuid; all without");
   app.add_option("--json", line.json, "Write the figures to this file; to stdout without one")
       ->expected(0, 1)
       ->default_str("-");

@@ -70,11 +70,7 @@ Result<std::unique_ptr<Subject>> empty_programs(bool with_enter) {
   return std::unique_ptr<Subject>(new EmptyPrograms(std::move(program), with_enter));
 }
 
-Result<std::unique_ptr<Subject>> our_tracer(const std::string& name, AttachMode attach,
-                                            TransportMode transport) {
-  TracerOptions options;
-  options.attach = attach;
-  options.transport = transport;
+Result<std::unique_ptr<Subject>> our_tracer(const std::string& name, const TracerOptions& options) {
   auto pipeline = Pipeline::open(options);
   if (!pipeline) return pipeline.error();
   return std::unique_ptr<Subject>(new OurTracer(name, std::move(*pipeline)));

@@ -41,8 +41,7 @@ struct MissingSubject {
 std::unique_ptr<Subject> untraced();
 // `with_enter`: on the begin of calls as well.
 Result<std::unique_ptr<Subject>> empty_programs(bool with_enter);
-Result<std::unique_ptr<Subject>> our_tracer(const std::string& name, AttachMode attach,
-                                            TransportMode transport);
+Result<std::unique_ptr<Subject>> our_tracer(const std::string& name, const TracerOptions& options);
 // tcpdump, bpftrace, strace; their output goes to /dev/null and files in `directory`.
 Result<std::unique_ptr<Subject>> other_tool(const std::string& name, const std::string& directory);
 
