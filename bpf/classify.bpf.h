@@ -25,6 +25,16 @@ EBPF_INLINE struct infer_input infer_input_of(const struct scratch* scratch,
   return input;
 }
 
+/* Returns 1 if there has to be a second step. A large program calls it: it needs much stack, and
+ * shares that with what the caller does afterwards. */
+EBPF_APART int infer_first_step(struct scratch* scratch, const struct tracer_config* config) {
+  struct call_state* call = &scratch->call;
+  struct infer_input input = infer_input_of(scratch, config);
+  uint64_t result = infer_first(&input, &call->state);
+  call->inferred = result;
+  return infer_needs_second(&input, &call->state, result);
+}
+
 /* The first step of inference, from what is known of the socket (`entry` may be null). Returns 1 if
  * there has to be a second one. */
 EBPF_INLINE int classify(struct scratch* scratch, const struct tracer_config* config,
@@ -32,10 +42,7 @@ EBPF_INLINE int classify(struct scratch* scratch, const struct tracer_config* co
   struct call_state* call = &scratch->call;
   __builtin_memset(&call->state, 0, sizeof(call->state));
   if (entry) call->state = entry->state;
-  struct infer_input input = infer_input_of(scratch, config);
-  uint64_t result = infer_first(&input, &call->state);
-  call->inferred = result;
-  return infer_needs_second(&input, &call->state, result);
+  return infer_first_step(scratch, config);
 }
 
 EBPF_INLINE void classify_more(struct scratch* scratch, const struct tracer_config* config) {

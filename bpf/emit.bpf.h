@@ -83,10 +83,10 @@ EBPF_INLINE void emit(void* ctx, struct scratch* scratch, const struct tracer_co
   entry->last_use_ns = call->start_ns;
 
   struct SK_BPF_DATA* data = &scratch->event.data;
-  uint64_t thread = bpf_get_current_pid_tgid();
+  uint64_t thread = call->thread;
   data->process_id = thread >> 32;
   data->thread_id = (uint32_t)thread;
-  read_current_comm(data->process_name);
+  read_current_comm(data->process_name, call->task);
   fill_endpoints(data, entry, call, at);
   data->socket_id = entry->socket_id;
   data->l7_protocal_hint = call->state.protocol;

@@ -13,10 +13,10 @@ EBPF_INLINE int is_refused(const uint32_t* verdict, uint32_t only_allowed) {
 }
 
 /* Returns 0, and counts, if the current process is filtered. */
-EBPF_INLINE int is_process_wanted(const struct tracer_config* config) {
+EBPF_INLINE int is_process_wanted(uint64_t thread, const struct tracer_config* config) {
   uint32_t filters = config->filters;
   if (filters & (FILTER_PIDS | FILTER_ONLY_PIDS)) {
-    uint32_t pid = bpf_get_current_pid_tgid() >> 32;
+    uint32_t pid = thread >> 32;
     if (is_refused(bpf_map_lookup_elem(&pid_filter_map, &pid), filters & FILTER_ONLY_PIDS)) {
       count(COUNTER_FILTERED_PID);
       return 0;

@@ -30,6 +30,12 @@ struct compat_iovec {
 #define COMPAT_MMSGHDR_BYTES 32
 #define COMPAT_MMSGHDR_LEN 28
 
+/* `is_native`: the program knows that the call is no 32-bit one. Else it is looked up each time, so
+ * that there is one path for both behind it. */
+EBPF_INLINE int is_narrow(const struct call_state* call, int is_native) {
+  return is_native ? 0 : *(const volatile uint8_t*)&call->is_compat;
+}
+
 /* Where message `index` of a sendmmsg or recvmmsg stands, and its length. */
 EBPF_INLINE uint64_t message_at(const struct call_state* call, uint32_t index) {
   return call->user + index * (call->is_compat ? COMPAT_MMSGHDR_BYTES : USER_MMSGHDR_BYTES);
@@ -63,8 +69,8 @@ EBPF_INLINE int gather_range(struct scratch* scratch, uint64_t from, uint64_t si
 }
 
 /* `count` elements of the array at `from`, count in 1..IOVECS_MAX, into call->iovecs. */
-EBPF_INLINE int read_iovecs(struct call_state* call, uint64_t from, uint64_t count) {
-  if (!call->is_compat) {
+EBPF_INLINE int read_iovecs(struct call_state* call, uint64_t from, uint64_t count, int is_native) {
+  if (!is_narrow(call, is_native)) {
     /* 16..256 of 256 bytes. */
     uint64_t bytes =
         BOUND_SIZE(count * sizeof(struct user_iovec), IOVECS_MAX * sizeof(struct user_iovec));
@@ -85,15 +91,16 @@ EBPF_INLINE int read_iovecs(struct call_state* call, uint64_t from, uint64_t cou
 }
 
 /* The next IOVECS_MAX elements. */
-EBPF_INLINE int gather_iovecs(struct scratch* scratch) {
+EBPF_INLINE int gather_iovecs(struct scratch* scratch, int is_native) {
   struct call_state* call = &scratch->call;
   uint64_t done = call->iovecs_done;
   uint64_t count = call->message_iov_count;
   if (count <= done) return 1;
   count -= done;
   if (count > IOVECS_MAX) count = IOVECS_MAX;
-  uint64_t element = call->is_compat ? sizeof(struct compat_iovec) : sizeof(struct user_iovec);
-  if (!read_iovecs(call, call->message_iov + done * element, count)) return 0;
+  uint64_t element =
+      is_narrow(call, is_native) ? sizeof(struct compat_iovec) : sizeof(struct user_iovec);
+  if (!read_iovecs(call, call->message_iov + done * element, count, is_native)) return 0;
   call->iovecs_done = done + count;
   call->user_count = count;
 #pragma unroll
@@ -106,7 +113,7 @@ EBPF_INLINE int gather_iovecs(struct scratch* scratch) {
   return 1;
 }
 
-EBPF_INLINE int open_message(struct call_state* call) {
+EBPF_INLINE int open_message(struct call_state* call, int is_native) {
   uint64_t at = call->user;
   if (call->kind == CALL_MMSG) {
     uint32_t moved = 0;
@@ -115,7 +122,7 @@ EBPF_INLINE int open_message(struct call_state* call) {
     call->moved = moved;
     call->behind -= moved;
   }
-  if (call->is_compat) {
+  if (is_narrow(call, is_native)) {
     struct compat_msghdr header = {};
     if (read_user(&header, sizeof(header), at)) return 0;
     call->name = header.name;
@@ -138,7 +145,7 @@ EBPF_INLINE int open_message(struct call_state* call) {
  * iovecs and, for CALL_MMSG, its length in `call`. Returns 0 if user memory could not be read;
  * then nothing is gathered.
  */
-EBPF_INLINE int begin_gather(struct scratch* scratch, uint32_t cap_bytes) {
+EBPF_INLINE int begin_gather(struct scratch* scratch, uint32_t cap_bytes, int is_native) {
   struct call_state* call = &scratch->call;
   int is_readable = 1;
 #pragma unroll
@@ -148,7 +155,7 @@ EBPF_INLINE int begin_gather(struct scratch* scratch, uint32_t cap_bytes) {
   call->captured = call->held_count;
   if (call->kind >= CALL_MSG) {
     call->message_iov_count = 0;
-    is_readable = open_message(call);
+    is_readable = open_message(call, is_native);
   } else if (call->kind == CALL_IOVEC) {
     call->message_iov = call->user;
     call->message_iov_count = call->user_count;
@@ -161,14 +168,14 @@ EBPF_INLINE int begin_gather(struct scratch* scratch, uint32_t cap_bytes) {
 
 /* One pass. Returns 0 if user memory could not be read; `captured` bytes are there in any
  * case, and nothing more is to be gathered. */
-EBPF_INLINE int gather(struct scratch* scratch) {
+EBPF_INLINE int gather(struct scratch* scratch, int is_native) {
   struct call_state* call = &scratch->call;
   int is_readable = 1;
   if (call->limit == 0) return 1;
   if (call->kind == CALL_BUFFER) {
     is_readable = gather_range(scratch, call->user, call->user_count);
   } else {
-    is_readable = gather_iovecs(scratch);
+    is_readable = gather_iovecs(scratch, is_native);
   }
   if (!is_readable) call->message_iov_count = 0;
   return is_readable;

@@ -70,6 +70,15 @@ struct tracer_config {
   uint32_t filters;         /* FILTER_*: which filter maps to ask */
   uint32_t transport;       /* EVENTS_* */
   uint32_t wake_bytes;      /* EVENTS_IN_RINGS: user space is woken when so much is unread */
+  uint32_t has_copies;      /* the programs are loaded several times, see enum copy_role */
+  uint32_t reserved;
+};
+
+/* What is settled before the programs are loaded: where the kernel takes constants (Linux 5.2),
+ * they get it as such besides. `config.enabled` means nothing there. */
+struct tracer_constants {
+  struct tracer_config config;
+  struct offsets_table offsets;
 };
 
 /* tracer_config.transport: how events come to user space. */

@@ -38,6 +38,8 @@ struct user_iovec {
 
 /* The system call that is being handled: what one program leaves for the next. */
 struct call_state {
+  uint64_t thread; /* tgid << 32 | tid */
+  uint64_t task;   /* EBPF_DIRECT_LOADS: the thread's task_struct */
   uint64_t start_ns;
   uint64_t sk;
   uint64_t inode;
@@ -105,6 +107,12 @@ struct {
   __type(key, uint32_t);
   __type(value, struct offsets_table);
 } offsets_map SEC(".maps");
+
+#ifdef EBPF_CONSTANTS
+/* The same two, as numbers that the verifier sees: what nobody asked for, e.g. a filter, it leaves
+ * out of the program, and there is nothing to look up. */
+const volatile struct tracer_constants constants SEC(".rodata.constants") = {};
+#endif
 
 struct counters {
   uint64_t of[COUNTER_COUNT];
@@ -290,6 +298,32 @@ struct {
     uint32_t key_ = 0;                  \
     bpf_map_lookup_elem(&(map), &key_); \
   })
+
+/* Both null where the kernel has no such map, which the verifier wants to be told. */
+EBPF_INLINE const struct tracer_config* config_in_force(void) {
+#ifdef EBPF_CONSTANTS
+  const struct tracer_config* config = (const struct tracer_config*)&constants.config;
+  FORGET(config); /* else the compiler would take the zeros above for the values */
+  return config;
+#else
+  return LOOKUP_FIRST(config_map);
+#endif
+}
+
+EBPF_INLINE const struct offsets_table* kernel_offsets(void) {
+#ifdef EBPF_CONSTANTS
+  const struct offsets_table* offsets = (const struct offsets_table*)&constants.offsets;
+  FORGET(offsets);
+  return offsets;
+#else
+  return LOOKUP_FIRST(offsets_map);
+#endif
+}
+
+EBPF_INLINE int is_enabled(void) {
+  const struct tracer_config* config = LOOKUP_FIRST(config_map);
+  return config && config->enabled;
+}
 
 EBPF_INLINE struct scratch* this_cpu_scratch(void) {
   uint32_t cpu = bpf_get_smp_processor_id();

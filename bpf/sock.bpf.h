@@ -41,8 +41,7 @@ EBPF_INLINE int read_kind(struct sock_kind* kind, uint64_t sk, const struct offs
  * or UDP socket. */
 EBPF_INLINE int resolve_socket(struct call_state* call, const struct offsets_table* at,
                                uint64_t fd) {
-  uint64_t task = bpf_get_current_task();
-  uint64_t files = READ_KERNEL(uint64_t, task, at->task_files);
+  uint64_t files = READ_KERNEL(uint64_t, call->task, at->task_files);
   if (!files) return 0;
   uint64_t fdt = READ_KERNEL(uint64_t, files, at->files_fdt);
   if (!fdt) return 0;

@@ -85,7 +85,8 @@ bool is_from(const bpf_object* object, const Image& image) {
 constexpr const char* kOnceOnly[] = {"raw_sock_state", "raw_thread_exit"};
 
 // What a run leaves behind for itself: each copy of the programs has its own.
-constexpr const char* kOwnMaps[] = {"scratch_map", "stages_map", "role_map"};
+constexpr char kConstants[] = ".rodata.constants";
+constexpr const char* kOwnMaps[] = {"scratch_map", "stages_map", "role_map", kConstants};
 
 template <size_t N>
 bool is_one_of(const char* const (&names)[N], const std::string& name) {
@@ -217,7 +218,7 @@ Result<> fill_filters(const BpfObject& object, const TracerFilters& filters) {
   return Unit{};
 }
 
-Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
+tracer_config config_of(bpf_object* object, const LoadRequest& request) {
   using namespace std::chrono;
   const TracerOptions& options = *request.options;
   tracer_config config = {};
@@ -226,15 +227,40 @@ Result<> fill_maps(const BpfObject& object, const LoadRequest& request) {
   config.capture_unknown = options.capture_unknown;
   config.protocols = options.filters.protocols;
   config.filters = filter_bits(options.filters);
-  config.transport = uses_rings(object, options) ? EVENTS_IN_RINGS : EVENTS_IN_PERF_BUFFERS;
+  config.transport = object_uses_rings(object, options) ? EVENTS_IN_RINGS : EVENTS_IN_PERF_BUFFERS;
   config.wake_bytes = wake_bytes(options);
   config.producer_tgid = static_cast<uint32_t>(getpid());
   config.cpu_count = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
   config.id_base = static_cast<uint64_t>(
       duration_cast<microseconds>(system_clock::now().time_since_epoch()).count());
-  if (auto written = write_first(object, "config_map", &config); !written) return written;
-  if (auto written = write_first(object, "offsets_map", request.offsets); !written) return written;
-  return fill_filters(object, options.filters);
+  config.has_copies = request.role != ROLE_ONLY;
+  return config;
+}
+
+Result<> read_config(const bpf_object* object, tracer_config* config) {
+  const uint32_t key = 0;
+  const int fd = bpf_object__find_map_fd_by_name(object, "config_map");
+  const int error = bpf_map_lookup_elem(fd, &key, config);
+  if (error == 0) return Unit{};
+  return errno_error("cannot read the configuration of the BPF programs", -error);
+}
+
+// Before the object is loaded.
+Result<> set_constants(bpf_object* object, const tracer_constants& constants) {
+  bpf_map* map = bpf_object__find_map_by_name(object, kConstants);
+  if (!map) return Unit{};  // the object for the oldest kernels
+  const int error = bpf_map__set_initial_value(map, &constants, sizeof(constants));
+  if (error == 0) return Unit{};
+  return errno_error("cannot set the constants of the BPF programs", -error);
+}
+
+Result<> fill_maps(const BpfObject& object, const LoadRequest& request,
+                   const tracer_constants& constants) {
+  if (auto written = write_first(object, "config_map", &constants.config); !written) return written;
+  if (auto written = write_first(object, "offsets_map", &constants.offsets); !written) {
+    return written;
+  }
+  return fill_filters(object, request.options->filters);
 }
 
 Result<> chain_stages(const BpfObject& object, const LoadRequest& request) {
@@ -262,6 +288,11 @@ Result<> load(const BpfObject& object, const LoadRequest& request, LibbpfLog& li
     if (auto shared = share_maps(object.get(), request.original); !shared) return shared;
   }
   if (auto sized = size_maps(object.get(), request); !sized) return sized;
+  tracer_constants constants = {config_of(object.get(), request), *request.offsets};
+  if (request.original) {  // all count ids from the same base
+    if (auto read = read_config(request.original, &constants.config); !read) return read;
+  }
+  if (auto set = set_constants(object.get(), constants); !set) return set;
   libbpf_log.clear();
   if (const int failed = bpf_object__load(object.get()); failed != 0) {
     Error error = libbpf_error("cannot load the BPF programs", -failed);
@@ -274,7 +305,7 @@ Result<> load(const BpfObject& object, const LoadRequest& request, LibbpfLog& li
     return error;
   }
   if (!request.original) {
-    if (auto filled = fill_maps(object, request); !filled) return filled;
+    if (auto filled = fill_maps(object, request, constants); !filled) return filled;
   }
   if (auto chained = chain_stages(object, request); !chained) return chained;
   return set_role(object, request.role);

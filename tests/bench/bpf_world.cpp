@@ -129,6 +129,10 @@ void BpfWorld::install(BpfMachine& machine, Back back, bool uses_rings) {
   config.transport = uses_rings ? EVENTS_IN_RINGS : EVENTS_IN_PERF_BUFFERS;
   config.wake_bytes = 128 * 1024;
 
+  if (machine.find_map(".rodata.constants")) {
+    machine.first<tracer_constants>(".rodata.constants") = {config, offsets()};
+  }
+
   const std::string prefix = back == Back::kRaw ? "raw_" : "tp_";
   for (uint32_t stage = 0; stage < std::size(kStages); ++stage) {
     machine.chain("stages_map", stage, prefix + kStages[stage]);
