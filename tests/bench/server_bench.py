@@ -114,12 +114,13 @@ def measure(bench, workload, server, tracer, load, settings):
 def round_of(bench, workload, server, tracers, settings, rows, failures):
     """All tracers in turn."""
     for tracer in tracers:
-        if (workload.name, tracer.name) in failures:
+        if (LIMITED, tracer.name) in failures:
             continue
         try:
             tracer.start(bench, workload, server)
             for load in LOADS:
-                if load == FULL and tracer.name not in settings["flat_out"]:
+                if load == FULL and (tracer.name not in settings["flat_out"]
+                                     or (FULL, "all") in failures):
                     continue
                 figures = measure(bench, workload, server, tracer, load, settings)
                 rows.append({"workload": workload.name, "load": load, "mode": tracer.name,
@@ -130,13 +131,18 @@ def round_of(bench, workload, server, tracers, settings, rows, failures):
                 raise
             if tracer.process and tracer.process.running():
                 tracer.process.stop(signal.SIGKILL)
-            failures[workload.name, tracer.name] = str(reason)
+            failures[LIMITED, tracer.name] = str(reason)
 
 
 def run_workload(bench, workload, options, settings):
     """All rounds of one workload."""
     rows, failures = [], {}
     server = workload.start(bench)
+    if workload.client and settings["flat_out"]:
+        try:
+            lib.foreign(workload.client)
+        except lib.Skip as reason:
+            failures[FULL, "all"] = str(reason)
     if options.rate:
         rate, most = options.rate, None
     else:
@@ -158,7 +164,8 @@ def parse(arguments):
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     parser.add_argument("--only", action="append", choices=list(server_workloads.WORKLOADS),
                         help="this workload; several times for several")
-    parser.add_argument("--mode", action="append", help="this way of tracing (and untraced)")
+    parser.add_argument("--mode", action="append", help="this way of tracing (and untraced)",
+                        choices=[one.name for one in server_tracers.all_tracers()])
     parser.add_argument("--keep", action="store_true",
                         help="keep the workloads in FILE that this run does not measure")
     parser.add_argument("--rounds", type=int, default=3)
@@ -187,6 +194,7 @@ def run(bench, options):
     settings = {"rounds": options.rounds, "seconds": options.seconds, "rates": {},
                 "producer": options.producer or "defaults",
                 "flat_out": flat_out}
+    about = server_report.machine()
     parts = []
     for name in options.only or server_workloads.WORKLOADS:
         workload = server_workloads.WORKLOADS[name]
@@ -197,7 +205,7 @@ def run(bench, options):
             parts.append({"workload": name, "title": workload.title, "failure": str(reason)})
         server_report.print_workload(parts[-1])
         print(f"({time.monotonic() - began:.0f} s)", flush=True)
-    return server_report.document(parts, settings)
+    return server_report.document(parts, settings, about)
 
 
 def write(path, document):
