@@ -6,6 +6,8 @@
 
 #include <stdexcept>
 
+#include "bpf_code.h"
+
 namespace ebpf::bench {
 namespace {
 
@@ -18,39 +20,14 @@ const std::vector<test::ModelMap> kMaps = {
     {"stages", BPF_MAP_TYPE_PROG_ARRAY, 4, 4},
 };
 
-bpf_insn insn(int code, int to, int from, int off, int imm) {
-  bpf_insn it = {};
-  it.code = static_cast<__u8>(code);
-  it.dst_reg = static_cast<__u8>(to & 15);
-  it.src_reg = static_cast<__u8>(from & 15);
-  it.off = static_cast<__s16>(off);
-  it.imm = imm;
-  return it;
-}
-bpf_insn set(int to, int imm) { return insn(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, imm); }
-bpf_insn copy(int to, int from) { return insn(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0); }
-bpf_insn alu(int op, int to, int imm) { return insn(BPF_ALU64 | op | BPF_K, to, 0, 0, imm); }
 bpf_insn alu32(int op, int to, int imm) { return insn(BPF_ALU | op | BPF_K, to, 0, 0, imm); }
-bpf_insn store(int off, int from) { return insn(BPF_STX | BPF_MEM | BPF_DW, 10, from, off, 0); }
-bpf_insn load(int size, int to, int from, int off) {
-  return insn(BPF_LDX | BPF_MEM | size, to, from, off, 0);
-}
-bpf_insn call(int id) { return insn(BPF_JMP | BPF_CALL, 0, 0, 0, id); }
-bpf_insn leave() { return insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0); }
-Code map_of(int to, int map) {
-  return {insn(BPF_LD | BPF_IMM | BPF_DW, to, BPF_PSEUDO_MAP_FD, 0, map), insn(0, 0, 0, 0, 0)};
-}
-Code operator+(Code one, const Code& other) {
-  one.insert(one.end(), other.begin(), other.end());
-  return one;
-}
 
 class Machine : public testing::Test {
  protected:
   // What the code leaves in `from` goes where the test sees it.
   uint64_t result_of(const Code& code, int from = 0) {
     const Code keep =
-        Code{copy(6, from), set(1, 0), store(-8, 1), copy(2, 10), alu(BPF_ADD, 2, -8)} +
+        Code{copy(6, from), set(1, 0), store(10, -8, 1), copy(2, 10), alu(BPF_ADD, 2, -8)} +
         map_of(1, kNumbers) +
         Code{call(BPF_FUNC_map_lookup_elem), insn(BPF_STX | BPF_MEM | BPF_DW, 0, 6, 0, 0), leave()};
     BpfMachine machine({{"main", "raw_tp", code + keep, &kMaps}}, kMaps);
@@ -98,7 +75,7 @@ TEST_F(Machine, JumpsWithAndWithoutSigns) {
 }
 
 TEST_F(Machine, ChangesMemoryAtOnce) {
-  const Code start = {set(3, 40), store(-16, 3), set(4, 2)};
+  const Code start = {set(3, 40), store(10, -16, 3), set(4, 2)};
   const auto atomic = [](int what) {
     return insn(BPF_STX | BPF_ATOMIC | BPF_DW, 10, 4, -16, what);
   };
@@ -110,8 +87,9 @@ TEST_F(Machine, ChangesMemoryAtOnce) {
 }
 
 TEST_F(Machine, CountsInstructionsHelpersByMapAndTailCalls) {
-  const Code look = Code{copy(6, 1), set(1, 5), store(-8, 1), copy(2, 10), alu(BPF_ADD, 2, -8)} +
-                    map_of(1, kTable) + Code{call(BPF_FUNC_map_lookup_elem)};
+  const Code look =
+      Code{copy(6, 1), set(1, 5), store(10, -8, 1), copy(2, 10), alu(BPF_ADD, 2, -8)} +
+      map_of(1, kTable) + Code{call(BPF_FUNC_map_lookup_elem)};
   const Code go_on =
       Code{copy(1, 6)} + map_of(2, kStages) + Code{set(3, 4), call(BPF_FUNC_tail_call), leave()};
   BpfMachine machine(
@@ -131,7 +109,7 @@ TEST_F(Machine, CallsFunctionsOfTheProgram) {
   const bpf_insn call_function = insn(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 5);
   const Code main = {set(7, 40),
                      set(3, 1),
-                     store(-8, 3),
+                     store(10, -8, 3),
                      set(1, 2),
                      call_function,
                      copy(6, 0),  // 2 + 7, and its own 40 and 1 are as they were
@@ -139,7 +117,7 @@ TEST_F(Machine, CallsFunctionsOfTheProgram) {
                      insn(BPF_ALU64 | BPF_ADD | BPF_X, 6, 4, 0, 0),
                      insn(BPF_ALU64 | BPF_ADD | BPF_X, 6, 7, 0, 0),
                      insn(BPF_JMP | BPF_JA, 0, 0, 5, 0)};
-  const Code function = {set(7, 7), store(-8, 7), copy(0, 1),
+  const Code function = {set(7, 7), store(10, -8, 7), copy(0, 1),
                          insn(BPF_ALU64 | BPF_ADD | BPF_X, 0, 7, 0, 0), leave()};
   EXPECT_EQ(result_of(main + function, 6), 2u + 7 + 1 + 40);
 }

@@ -11,17 +11,11 @@
 
 #include "bpf/kernel_abi.h"
 #include "bpf_machine.h"
+#include "ended_call.h"
 
 namespace ebpf::bench {
 
 enum class Back { kRaw, kTracepoint };
-
-// A call that moved `ret` bytes.
-struct EndedCall {
-  uint64_t nr;
-  std::array<uint64_t, 6> args;
-  uint64_t ret;
-};
 
 class BpfWorld {
  public:
