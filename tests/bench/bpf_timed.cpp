@@ -233,14 +233,18 @@ Result<> TimedPrograms::run_once(const EndedCall& call) {
   return test_run(program_fd("exit"), exit, std::size(exit));
 }
 
-// Those named are reached by tail calls; at the others a call ends.
+// Those named are reached by tail calls; at the others a call ends. Changes take the kernel some
+// milliseconds, so only what differs is changed.
 Result<> TimedPrograms::set_stages(const std::vector<std::string>& names) {
   const int map = map_fd(object_, "stages_map");
   for (uint32_t stage = 0; stage < std::size(kStages); ++stage) {
-    (void)bpf_map_delete_elem(map, &stage);
-    if (std::find(names.begin(), names.end(), kStages[stage]) == names.end()) continue;
-    const int program = program_fd(kStages[stage]);
-    if (bpf_map_update_elem(map, &stage, &program, BPF_ANY) != 0) {
+    const bool is_wanted = std::find(names.begin(), names.end(), kStages[stage]) != names.end();
+    const int program = is_wanted ? program_fd(kStages[stage]) : -1;
+    if (chained_[stage] == program) continue;
+    chained_[stage] = program;
+    if (!is_wanted) {
+      (void)bpf_map_delete_elem(map, &stage);
+    } else if (bpf_map_update_elem(map, &stage, &program, BPF_ANY) != 0) {
       return errno_error("cannot chain the programs");
     }
   }
@@ -250,7 +254,7 @@ Result<> TimedPrograms::set_stages(const std::vector<std::string>& names) {
 Result<bool> TimedPrograms::reaches(const EndedCall& call, const std::string& name) {
   const auto* found = std::find(std::begin(kStages), std::end(kStages), name);
   const auto stage = static_cast<uint32_t>(found - std::begin(kStages));
-  const int probe = probe_.get();
+  const int probe = chained_[stage] = probe_.get();
   if (bpf_map_update_elem(map_fd(object_, "stages_map"), &stage, &probe, BPF_ANY) != 0) {
     return errno_error("cannot chain a program");
   }

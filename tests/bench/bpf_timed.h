@@ -85,6 +85,7 @@ class TimedPrograms {
   std::vector<CpuBuffer> buffers_;
   EventRings rings_;
   std::unique_ptr<perf_buffer, PerfBufferDeleter> perf_buffer_;
+  int chained_[4] = {};        // by stage: the program's fd
   UniqueFd registers_;         // map: struct pt_regs, and a word that the probe writes
   UniqueFd probe_;             // program: says that it was run
   uint64_t registers_at_ = 0;  // in the kernel
