@@ -118,8 +118,7 @@ void BpfWorld::install(BpfMachine& machine, Back back, bool uses_rings) {
   for (const File& file : open_) machine.add_memory(&file, sizeof file);
   for (const auto& memory : kept_) machine.add_memory(memory.data(), memory.size() * 8);
 
-  machine.first<offsets_table>("offsets_map") = offsets();
-  auto& config = machine.first<tracer_config>("config_map");
+  tracer_config config = {};
   config.enabled = 1;
   config.lane_count = 1;
   config.cap_bytes = 512;
@@ -128,6 +127,11 @@ void BpfWorld::install(BpfMachine& machine, Back back, bool uses_rings) {
   config.protocols = PROTOCOLS_ALL;
   config.transport = uses_rings ? EVENTS_IN_RINGS : EVENTS_IN_PERF_BUFFERS;
   config.wake_bytes = 128 * 1024;
+  machine.first<tracer_config>("config_map") = config;
+  machine.first<offsets_table>("offsets_map") = offsets();
+  if (machine.find_map(".rodata.constants")) {
+    machine.first<tracer_constants>(".rodata.constants") = {config, offsets()};
+  }
 
   if (machine.find_map(".rodata.constants")) {
     machine.first<tracer_constants>(".rodata.constants") = {config, offsets()};
