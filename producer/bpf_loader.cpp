@@ -27,6 +27,7 @@ namespace {
 constexpr int kVersionWithAtomicFetch = 5012;
 constexpr int kVersionWithDirectLoads = 6002;
 constexpr int kVersionWithSafeAllocation = 6001;
+constexpr int kVersionWithMappedArrays = 5005;
 constexpr uint32_t kCallArgsMax = 65536;  // threads that are inside of a traced call at once
 
 // The stages, in the order of enum stage in bpf/maps.bpf.h.
@@ -154,6 +155,9 @@ Result<> size_maps(bpf_object* object, const LoadRequest& request) {
   if (rings) {
     if (auto sized = size_map(object, kRingsMap, cpus); !sized) return sized;
   }
+  // Asked so often that a system call for each would be most of the cost.
+  const uint32_t array_flags =
+      kernel_version() >= kVersionWithMappedArrays ? static_cast<uint32_t>(BPF_F_MMAPABLE) : 0u;
   const struct {
     const char* name;
     uint32_t entries;
@@ -166,6 +170,7 @@ Result<> size_maps(bpf_object* object, const LoadRequest& request) {
       {"socket_map", options.max_socket_entries, hash_flags},
       {"trace_map", options.max_trace_entries, hash_flags},
       {"call_args_map", call_args, hash_flags},
+      {"liveness_map", 1, array_flags},
       {"pid_filter_map", entries_of(filters.allow_pids.size() + filters.deny_pids.size()), 0},
       {"name_filter_map", entries_of(filters.allow_names.size() + filters.deny_names.size()), 0},
   };

@@ -40,6 +40,9 @@ class SocketSweep {
 class DeadSocketSweep {
  public:
   DeadSocketSweep(int socket_map_fd, int liveness_map_fd);
+  ~DeadSocketSweep();
+  DeadSocketSweep(const DeadSocketSweep&) = delete;
+  DeadSocketSweep& operator=(const DeadSocketSweep&) = delete;
 
   // Looks at `budget` entries, goes on where the last call stopped; begins a new walk through the
   // map a second after the last one began, not earlier. Returns how many were removed. To be
@@ -49,13 +52,28 @@ class DeadSocketSweep {
   uint64_t removed() const { return removed_; }  // since the start
 
  private:
+  struct Entry {
+    uint64_t sk;
+    uint64_t inode;
+    uint64_t last_use_ns;
+  };
+
+  // The walk's next entries, into entries_.
+  void read_next(uint32_t budget);
+  bool read_batch(uint32_t budget);
+  void read_one_by_one(uint32_t budget);
   bool is_dead(uint64_t sk);
 
   int fd_;
   int liveness_fd_;
-  UniqueFd null_;  // writing there is the system call that is answered
-  bool has_cursor_ = false;
-  uint64_t cursor_ = 0;
+  liveness_query* mapped_ = nullptr;  // the question, where the kernel maps arrays
+  UniqueFd null_;                     // writing there is the system call that is answered
+  bool has_batches_ = true;           // unless the kernel says otherwise
+  bool has_cursor_ = false;           // in the middle of a walk
+  uint64_t cursor_ = 0;               // the next key, or where the next batch begins
+  std::vector<Entry> entries_;
+  std::vector<uint64_t> keys_;
+  std::vector<socket_entry> values_;
   uint64_t next_walk_ns_ = 0;
   uint64_t removed_ = 0;
 };
