@@ -128,7 +128,7 @@ def start_mariadb(bench, port):
         f"--pid-file={data}/pid", f"--port={port}", f"--bind-address={HOST}", "--user=root",
         "--skip-grant-tables", "--skip-networking=0", "--skip-log-bin", "--skip-name-resolve",
         "--innodb-buffer-pool-size=8M", "--innodb-log-file-size=4M", "--performance-schema=off",
-        "--lc-messages-dir=/usr/share/mysql"])
+        "--use-stat-tables=never", "--lc-messages-dir=/usr/share/mysql"])
     return wait_listening(server, port)
 
 
