@@ -64,6 +64,7 @@ bench-check: ## Instructions per record and call against those known; UPDATE=1 t
 	@scripts/deps.sh build test
 	@scripts/build.sh --tests
 	@python3 tests/bench/instruction_guard.py $(if $(UPDATE),--update) build
+	@python3 tests/bench/bpf_time_guard.py $(if $(UPDATE),--update) build
 
 fault: ## Fault tests across processes, N rounds of each (default 10000)
 	@scripts/deps.sh build test

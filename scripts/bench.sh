@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures: runs the benchmarks in turn, then makes the table of all figures to reach, and plots.
-#   scripts/bench.sh [NAME]... [--] [OPTION]...    NAME: ring, trace, drain, server, scale; else all
+#   scripts/bench.sh [NAME]... [--] [OPTION]...    NAME: ring, trace, bpf, drain, server, scale,
+#                                          profile; else all
 #   scripts/bench.sh --document                    measures nothing: docs/BENCHMARKS.md and its
 #                                                  pictures anew, from the figures that are there
 # Each program writes build/bench/NAME_bench.json; options go to all of them (--rounds 9, --quick).
@@ -25,7 +26,7 @@ while [ $# -gt 0 ] && [[ "$1" != -* ]]; do
   shift
 done
 [ "${1:-}" != -- ] || shift
-[ ${#names[@]} -gt 0 ] || names=(ring trace drain server scale)
+[ ${#names[@]} -gt 0 ] || names=(ring trace bpf drain server scale profile)
 
 scripts/deps.sh build test bench
 scripts/build.sh --tests

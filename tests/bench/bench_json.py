@@ -8,7 +8,8 @@ import platform
 import statistics
 
 # In the order of the document.
-BENCHES = ("ring_bench", "trace_bench", "drain_bench", "server_bench", "scale_bench")
+BENCHES = ("ring_bench", "trace_bench", "bpf_bench", "drain_bench", "server_bench", "scale_bench",
+           "profile_bench")
 SCHEMA_VERSION = 1
 
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the guard of instructions lets pass, and what it names."""
+"""What the guards of instructions and of run time let pass, and what they name."""
 import os
 import tempfile
 import unittest
 
+import bpf_time_guard as time_guard
 import instruction_guard as guard
 
 KNOWN = {"instructions": 100, "tail_calls": 1, "helpers": {"ktime_get_ns": 1}}
@@ -33,6 +34,14 @@ class Guard(unittest.TestCase):
         self.assertEqual(guard.compare_bpf("work", counted(tail_calls=2), KNOWN),
                          ["work: 2 tail calls instead of 1"])
         self.assertEqual(guard.compare_bpf("work", counted(helpers={}), KNOWN), [])
+
+    def test_a_ratio_fails_above_a_tenth_and_some_slack(self):
+        known = {("raw", "send"): 2.0, ("raw", "getuid"): 0.01}
+        same = {("raw", "send"): 2.23, ("raw", "getuid"): 0.05}
+        self.assertEqual(time_guard.worse(same, known), [])
+        more = {("raw", "send"): 2.25, ("raw", "getuid"): 0.052}
+        self.assertEqual(time_guard.worse(more, known), [("raw", "send"), ("raw", "getuid")])
+        self.assertEqual(time_guard.worse(time_guard.least(more, same), known), [])
 
     def test_work_that_nobody_noted_fails(self):
         self.assertEqual(guard.compare("new", 1, None), ["new is not known yet"])
