@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Where the instructions of user space go: a table of functions with their share of each event.
+"""Where the instructions go: of user space by function, of the BPF programs by system call.
 
 Usage: profile_bench.py [--json FILE] [--quick] [--build FOLDER]
 
-Valgrind counts fixed_work, so neither the machine nor its load matters.
+Valgrind counts fixed_work, and bpf_work itself, so neither the machine nor its load matters.
 """
 import argparse
 import os
@@ -98,11 +98,19 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for work, title in PARTS.items():
             document["profile"][title] = rows(options.build, work, records, folder)
+    document["bpf_calls"] = [
+        {"back_end": end, "call": work, "instructions": counts["instructions"],
+         "helper_calls": sum(counts["helpers"].values()), "tail_calls": counts["tail_calls"]}
+        for (end, work), counts in guard.by_work(guard.count_bpf(options.build)).items()]
     document["figures"] = []
     for title, functions_there in document["profile"].items():
         print(f"\n{title}, instructions per event")
         for row in functions_there:
             print(f"  {row['function']:60}{row['instructions']:8.1f}{row['share_percent']:7.1f} %")
+    print("\nBPF programs, per system call")
+    for row in document["bpf_calls"]:
+        print(f"  {row['back_end'] + ': ' + row['call']:70}{row['instructions']:6} instructions"
+              f"{row['helper_calls']:4} calls of helpers")
     if options.json:
         bench_json.write(document, options.json)
 
