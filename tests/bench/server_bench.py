@@ -156,7 +156,7 @@ def run_workload(bench, workload, options, settings):
         round_of(bench, workload, server, tracers[shift:] + tracers[:shift], settings, rows,
                  failures)
     server.stop(signal.SIGTERM)
-    return server_report.workload_part(workload, rate, most, rows, failures)
+    return server_report.workload_part(workload, settings, most, rows, failures)
 
 
 def parse(arguments):

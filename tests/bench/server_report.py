@@ -10,6 +10,7 @@ import time
 
 import lib
 import server_tracers
+import server_workloads
 
 SPREAD = ("requests", "requests_per_s", "p50_us", "p99_us", "p999_us", "server_us", "client_us",
           "tracer_us", "consumers_us", "machine_us", "captured_per_request", "packets_per_request",
@@ -61,7 +62,7 @@ def row_of(load, mode, rounds, base):
     return row
 
 
-def workload_part(workload, rate, most, rows, failures):
+def workload_part(workload, settings, most, rows, failures):
     """All that is known of one workload."""
     lines = []
     for load in ("limited", "flat out"):
@@ -72,7 +73,9 @@ def workload_part(workload, rate, most, rows, failures):
                 lines.append(row_of(load, tracer.name, rounds, base))
     lines += [{"load": load, "mode": mode, "failure": reason}
               for (load, mode), reason in failures.items()]
-    return {"workload": workload.name, "title": workload.title, "rate": rate, "most": most,
+    return {"workload": workload.name, "title": workload.title,
+            "rate": settings["rates"][workload.name], "most": most,
+            "rounds": settings["rounds"], "seconds": settings["seconds"],
             "connections": workload.connections, "batch": workload.batch,
             "flat_out_client": workload.flat_out_client(), "rows": lines}
 
@@ -108,7 +111,7 @@ def figures_of(document):
                            row and row.get("added_us", {}).get("median"), at_most=3))
         if part["workload"] == "nginx":
             alone = find(document, "nginx", "limited", "server only")
-            rows.append(figure("the same, of the server's calls only", "µs",
+            rows.append(figure(f"{part['title']}: the same, of the server's calls only", "µs",
                                alone and alone.get("added_us", {}).get("median"), at_most=3))
     rows.append(figure("requests/s at half the machine, of untraced, the least of all", "%",
                        100 * min(row["rate_ratio"]["median"] for row in measured)
@@ -155,8 +158,11 @@ def versions():
 
 
 def document(parts, settings, about):
+    """How long each workload was measured is said with it: --keep brings several runs together."""
     whole = {"schema_version": 1, "bench": "server_bench", "machine": about,
-             "versions": versions(), "settings": settings, "workloads": parts,
+             "versions": versions(),
+             "settings": {name: settings[name] for name in ("producer", "flat_out", "rates")},
+             "workloads": parts,
              "time": int(time.time())}
     whole["figures"] = figures_of(whole)
     return whole
@@ -167,7 +173,9 @@ def merged(old, new):
     fresh = {part["workload"]: part for part in new["workloads"]}
     kept = [fresh.pop(part["workload"], part) for part in old["workloads"]]
     new["settings"]["rates"] = old["settings"]["rates"] | new["settings"]["rates"]
-    new["workloads"] = kept + list(fresh.values())
+    order = list(server_workloads.WORKLOADS)
+    new["workloads"] = sorted(kept + list(fresh.values()),
+                              key=lambda part: order.index(part["workload"]))
     new["figures"] = figures_of(new)
     return new
 

@@ -28,7 +28,7 @@ def check_ours(name, row):
         check(row[f"{role}_us"]["median"] > 0, f"{name}: the {role} costs no time")
 
 
-def check_workload(part, settings):
+def check_workload(part):
     check("failure" not in part, f"{part['workload']}: {part.get('failure')}")
     rows = {row["mode"]: row for row in part["rows"]}
     for mode in ("untraced", "tcpdump", *OURS):
@@ -36,7 +36,7 @@ def check_workload(part, settings):
         check(mode in rows, f"{name}: no such row")
         row = rows[mode]
         check("failure" not in row, f"{name}: {row.get('failure')}")
-        sent = part["rate"] * settings["seconds"]
+        sent = part["rate"] * part["seconds"]
         check(abs(row["requests"]["median"] + row["timeouts"] - sent) <= part["batch"],
               f"{name}: {row['requests']} requests, {sent} were due")
         check(0 < row["p50_us"]["median"] <= row["p99_us"]["median"], f"{name}: latency")
@@ -55,7 +55,7 @@ def main():
         document = json.load(file)
     check(len(document["workloads"]) >= 2, "two workloads")
     for part in document["workloads"]:
-        check_workload(part, document["settings"])
+        check_workload(part)
     check(all("reached" in row for row in document["figures"][:2]), "figures of nginx")
 
 

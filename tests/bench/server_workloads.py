@@ -57,7 +57,7 @@ class NginxLarge(Nginx):
 
 
 class NginxMany(Nginx):
-    name, title = "nginx-1000", "nginx, 1,000 connections"
+    name, title = "nginx-1000", "nginx, many connections"
     connections = 1000
 
 

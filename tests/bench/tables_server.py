@@ -26,7 +26,7 @@ def records(row):
         return ""
     least, wanted = row["captured_per_request"]["min"], row["expected_per_request"]["median"]
     text = f"{row['captured_per_request']['median']:.3g}"
-    return text if row.get("complete", True) else f"**{least:.3g} of {wanted:.3g}**"
+    return text if row.get("complete", True) else f"**{least:.4g} of {wanted:.4g}**"
 
 
 def lost(row):
@@ -61,12 +61,11 @@ def workload(part):
                       ("flat out", f"by {part['flat_out_client']}")):
         rows = [line(row) for row in part["rows"] if row["load"] == load]
         if rows:
-            out.append(f"**{part['title']}**, {part['connections']:,} connections; {load}, {how}"
+            out.append(f"**{part['title']}**, {part['connections']:,} connections; {load}, {how}; "
+                       f"{part['rounds']} rounds of {number(part['seconds'])} s"
                        f"\n\n{table(HEAD, rows)}")
     return "\n\n".join(out)
 
 
 def sections(document):
-    settings = document["settings"]
-    return [about(document, f"of {number(settings['seconds'])} s")] + [
-        workload(part) for part in document["workloads"]]
+    return [about(document)] + [workload(part) for part in document["workloads"]]
