@@ -86,7 +86,7 @@ def buffers(document):
 
 
 def memory(document):
-    rows = document["memory"]
+    rows = [row for row in document["memory"] if "failure" not in row]
     figure, axes = style.axes("Memory of the producer by option, MiB", height=1.2 + 0.3 * len(rows))
     left = [0.0] * len(rows)
     for key, words, color in (("memfd_bytes", "ring", style.BLUE),

@@ -2,7 +2,7 @@
 """Parts of scale_bench: buffers against loss, the ring's size and lanes against the cost per
 record, and memory at the default options and at the extremes of each."""
 from bench_json import spread
-from scale_lib import Tracer, measure, memory
+from scale_lib import Tracer, lib, measure, memory
 
 # The least and the most of each option, where that is not the default; most that is reasonable
 # here where the most would be more than this machine has.
@@ -27,7 +27,11 @@ EXTREMES = (("default", ()),
 def measure_memory(bench, worker, plan):
     rows = []
     for name, options in EXTREMES[:plan["memory_rows"]]:
-        tracer = Tracer(bench, *options)
+        try:
+            tracer = Tracer(bench, *options)
+        except (lib.Skip, lib.Failure) as reason:  # more than this machine or kernel has
+            rows.append({"options": name, "failure": str(reason)})
+            continue
         worker.work(500, rate=10_000)
         rows.append({"options": name, **memory(tracer)})
         tracer.end()
@@ -39,7 +43,10 @@ def measure_buffers(bench, worker, plan):
     rows = []
     for transport in ("ringbuf", "perf"):
         for pages in plan["pages"]:
-            tracer = Tracer(bench, "--perf-pages", str(pages), "--transport", transport)
+            try:
+                tracer = Tracer(bench, "--perf-pages", str(pages), "--transport", transport)
+            except lib.Skip:  # a kernel without BPF ring buffers
+                break
             worker.work(200)
             runs = [measure(tracer, worker, plan["burst_pairs"]) for _ in range(plan["rounds"])]
             rows.append({"transport": transport, "pages": pages,

@@ -75,7 +75,8 @@ def rings(document):
 def memory(document):
     rows = [[row["options"] if row["options"] == "default" else f"`{row['options']}`"] +
             [mib(row[key]) for key in ("rss_bytes", "pss_bytes", "memfd_bytes", "buffer_bytes",
-                                       "map_bytes")] for row in document["memory"]]
+                                       "map_bytes")]
+            for row in document["memory"] if "failure" not in row]
     return ("**Memory of the producer**, MiB; the ring is part of RSS and PSS, and so are the "
             "buffers as far as they were used; BPF maps are not\n\n" +
             table(["", "RSS", "PSS", "ring, taken", "buffers of the CPUs", "BPF maps"], rows))
