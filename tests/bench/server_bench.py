@@ -38,19 +38,18 @@ def busy_ns():
     return time.monotonic_ns() * os.cpu_count() - idle * tick_ns
 
 
-def calibrate(bench, workload):
-    """Requests per second that use half of the machine, untraced; and what flat out gives."""
+def calibrate(bench, workload, server):
+    """Requests per second at which server and client use half of the machine, untraced; and what
+    flat out gives. What else runs on the machine does not matter."""
     seconds = 0.5
-    figures = server_load.generator(bench, workload, 0, seconds, lambda: None)
-    most = figures["requests_per_s"]
+    most = server_load.generator(bench, workload, 0, seconds, lambda: None)["requests_per_s"]
     rate = most * HALF
     for _ in range(3):
-        marks = {}
-
-        def begin():
-            marks["busy"], marks["at"] = busy_ns(), time.monotonic_ns()
-        server_load.generator(bench, workload, rate, seconds, begin)
-        used = (busy_ns() - marks["busy"]) / (time.monotonic_ns() - marks["at"]) / os.cpu_count()
+        watch = Stopwatch(server_tracers.Untraced(), server)
+        figures = server_load.generator(bench, workload, rate, seconds, watch.begin)
+        spent_us = (figures["client_us"]
+                    + watch.per_request_us(figures["requests"])["server_us"])
+        used = spent_us * figures["requests_per_s"] / 1e6 / os.cpu_count()
         rate = min(rate * HALF / max(used, 0.05), 0.95 * most)
     return round(rate, -2), round(most)
 
@@ -146,7 +145,7 @@ def run_workload(bench, workload, options, settings):
     if options.rate:
         rate, most = options.rate, None
     else:
-        rate, most = calibrate(bench, workload)
+        rate, most = calibrate(bench, workload, server)
     settings["rates"][workload.name] = rate
     tracers = [one for one in server_tracers.all_tracers(options.producer.split())
                if not options.mode or one.name in options.mode]
