@@ -6,11 +6,11 @@
 #include <memory>
 #include <mutex>
 
-#include "consumer/control_client.h"
 #include "ctl/command.h"
 #include "ctl/command_line.h"
 #include "ctl/metrics.h"
 #include "ctl/metrics_server.h"
+#include "ctl/ring_status.h"
 #include "ctl/terminal.h"
 
 namespace ebpf::ctl {
@@ -32,13 +32,9 @@ struct MetricsOptions {
 };
 
 Result<MetricFamilies> ask_metrics(const Options& options, bool per_consumer) {
-  auto client = ControlClient::connect(options.socket_path);
-  if (!client) return client.error();
-  auto stats = client->get_stats();
-  if (!stats) return stats.error();
-  auto ring = client->get_ring();
-  if (!ring) return ring.error();
-  return metrics_of({*stats, std::move(*ring), now_us()}, per_consumer);
+  auto status = ask_ring_status(options);
+  if (!status) return status.error();
+  return metrics_of({status->stats, std::move(status->ring), now_us()}, per_consumer);
 }
 
 Result<Output> show(const Options& options, bool per_consumer) {

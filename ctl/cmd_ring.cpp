@@ -5,21 +5,17 @@
 
 #include "ctl/command_line.h"
 #include "ctl/format_ring.h"
+#include "ctl/ring_status.h"
 
 namespace ebpf::ctl {
 namespace {
 
-// Where a consumer or a stage is shown, the ring and the counters are asked for together.
 template <class Text, class Json>
 Result<Output> show(const Options& options, Text text, Json json) {
-  auto client = ControlClient::connect(options.socket_path);
-  if (!client) return client.error();
-  auto stats = client->get_stats();
-  if (!stats) return stats.error();
-  auto ring = client->get_ring();
-  if (!ring) return ring.error();
-  if (options.json()) return Output(json(*ring, *stats));
-  return Output(text(*ring, *stats, TextStyle{options.verbose, options.color}));
+  auto status = ask_ring_status(options);
+  if (!status) return status.error();
+  if (options.json()) return Output(json(status->ring, status->stats));
+  return Output(text(status->ring, status->stats, TextStyle{options.verbose, options.color}));
 }
 
 Result<Output> evict(const Options& options, uint32_t id) {

@@ -8,6 +8,7 @@
 
 #include "ctl/command_line.h"
 #include "ctl/record_source.h"
+#include "ctl/ring_status.h"
 #include "ctl/terminal.h"
 #include "ctl/top_model.h"
 #include "ctl/top_screen.h"
@@ -91,12 +92,10 @@ class TopSource {
       if (!client) return client.error();
       client_.emplace(std::move(*client));
     }
-    auto stats = client_->get_stats();
-    if (!stats) return stats.error();
-    auto ring = client_->get_ring();
-    if (!ring) return ring.error();
-    stats_ = *stats;
-    ring_ = std::move(*ring);
+    auto status = ask_ring_status(*client_);
+    if (!status) return status.error();
+    stats_ = status->stats;
+    ring_ = std::move(status->ring);
     return Unit{};
   }
 

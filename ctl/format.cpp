@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "ctl/names.h"
+
 namespace ebpf::ctl {
 namespace {
 
@@ -43,79 +45,6 @@ void append_heading(std::string& out, const std::string& heading, TextStyle styl
 
 void append_field(std::string& out, const char* label, const std::string& value) {
   append(out, "%-15s%s\n", label, value.c_str());
-}
-
-const char* state_name(uint8_t tracer_state) {
-  switch (tracer_state) {
-    case TRACER_INIT:
-      return "init";
-    case TRACER_STOP:
-      return "stopped";
-    case TRACER_RUNNING:
-      return "running";
-    default:
-      return "unknown";
-  }
-}
-
-const char* attach_name(uint8_t attach) {
-  switch (attach) {
-    case EBPF_ATTACH_NONE:
-      return "none";
-    case EBPF_ATTACH_RAW:
-      return "raw_tp";
-    case EBPF_ATTACH_TRACEPOINT:
-      return "tracepoint";
-    case EBPF_ATTACH_DIRECT:
-      return "direct";
-    default:
-      return "unknown";
-  }
-}
-
-const char* transport_name(uint32_t transport) {
-  switch (transport) {
-    case EBPF_TRANSPORT_NONE:
-      return "none";
-    case EBPF_TRANSPORT_PERF:
-      return "perf";
-    case EBPF_TRANSPORT_RINGBUF:
-      return "ringbuf";
-    default:
-      return "unknown";
-  }
-}
-
-const char* pages_name(uint32_t pages) {
-  switch (pages) {
-    case EBPF_PAGES_PLAIN:
-      return "plain";
-    case EBPF_PAGES_TRANSPARENT:
-      return "transparent huge";
-    case EBPF_PAGES_HUGETLB:
-      return "huge";
-    default:
-      return "unknown";
-  }
-}
-
-std::string node_name(uint32_t node) {
-  return node == EBPF_NUMA_ANY ? "any" : std::to_string(node);
-}
-
-const char* source_name(uint8_t source) {
-  switch (source) {
-    case EBPF_OFFSETS_NONE:
-      return "none";
-    case EBPF_OFFSETS_BTF:
-      return "btf";
-    case EBPF_OFFSETS_FILE:
-      return "file";
-    case EBPF_OFFSETS_SEARCH:
-      return "search";
-    default:
-      return "unknown";
-  }
 }
 
 uint64_t events_lost(const ebpf_msg_stats& stats) {
@@ -197,7 +126,7 @@ void append_tracer_details(std::string& out, const ebpf_msg_stats& stats, TextSt
   append_name(out, "Kernel", escape(bounded_string(stats.kernel_release)));
   append_name(out, "Attached by", attach_name(stats.attach));
   append_name(out, "Events through", transport_name(stats.transport));
-  append_name(out, "Offsets from", source_name(stats.offsets_source));
+  append_name(out, "Offsets from", offsets_name(stats.offsets_source));
   append(out, "%-24s%" PRIu32 " of %" PRIu32 "\n", "Consumers", stats.consumer_count,
          stats.max_consumers);
   append(out, "%-24s%" PRIu32 " segments of %" PRIu64 " bytes\n", "Window of a worker",
@@ -302,7 +231,7 @@ void append_offset_table(std::string& out, const ebpf_msg_offsets& offsets, Text
   for (uint32_t i = 0; i < offsets.entry_count; i++) {
     const ebpf_offset_entry& entry = offsets.entries[i];
     append(out, "%-40s 0x%-6" PRIx32 " %s\n", escape(bounded_string(entry.name)).c_str(),
-           entry.offset, source_name(entry.source));
+           entry.offset, offsets_name(entry.source));
   }
 }
 
@@ -339,7 +268,7 @@ std::string tracer_json(const ebpf_msg_stats& stats) {
                {"kernel_release", bounded_string(stats.kernel_release)},
                {"attach", attach_name(stats.attach)},
                {"transport", transport_name(stats.transport)},
-               {"offsets_source", source_name(stats.offsets_source)},
+               {"offsets_source", offsets_name(stats.offsets_source)},
                {"worker_num", stats.lane_count},
                {"events_lost", events_lost(stats)},
                {"perf_pages_count", stats.perf_pages_count},
@@ -413,7 +342,7 @@ std::string socktrace_text(const ebpf_msg_stats& stats, const ebpf_msg_offsets& 
   append_heading(out, "-------------------- Producer ------------------------", style);
   append_count(out, "Epoch", stats.epoch);
   append_name(out, "Attached by", attach_name(stats.attach));
-  append_name(out, "Offsets from", source_name(stats.offsets_source));
+  append_name(out, "Offsets from", offsets_name(stats.offsets_source));
   append_losses(out, stats, style);
   return out;
 }
@@ -424,7 +353,7 @@ std::string socktrace_json(const ebpf_msg_stats& stats, const ebpf_msg_offsets& 
     const ebpf_offset_entry& entry = offsets.entries[i];
     table.push_back({{"name", bounded_string(entry.name)},
                      {"offset", entry.offset},
-                     {"source", source_name(entry.source)}});
+                     {"source", offsets_name(entry.source)}});
   }
   return dump({{"schema_version", kSchemaVersion},
                {"kernel_release", bounded_string(stats.kernel_release)},

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "ctl/format_ring.h"
+#include "ctl/names.h"
 #include "libebpf/detail/escape.h"
 
 namespace ebpf::ctl {
@@ -53,41 +54,13 @@ void gauge(MetricFamilies& families, const char* name, const char* help,
   add(families, MetricType::Gauge, name, help, samples);
 }
 
-const char* attach_label(uint8_t attach) {
-  switch (attach) {
-    case EBPF_ATTACH_RAW:
-      return "raw_tracepoints";
-    case EBPF_ATTACH_TRACEPOINT:
-      return "tracepoints";
-    case EBPF_ATTACH_DIRECT:
-      return "direct";
-    case EBPF_ATTACH_NONE:
-      return "none";
-    default:
-      return "other";
-  }
-}
-
-const char* offsets_label(uint8_t source) {
-  switch (source) {
-    case EBPF_OFFSETS_BTF:
-      return "btf";
-    case EBPF_OFFSETS_FILE:
-      return "file";
-    case EBPF_OFFSETS_SEARCH:
-      return "search";
-    default:
-      return "none";
-  }
-}
-
 void add_producer(MetricFamilies& out, const ebpf_msg_stats& stats, uint64_t now_us) {
   gauge(out, "ebpf_up", "Whether the producer answers.", {1});
   gauge(out, "ebpf_producer_info", "What the producer runs on; the value says nothing.",
         {{1,
           {{"kernel", escape(bounded_string(stats.kernel_release))},
-           {"attach", attach_label(stats.attach)},
-           {"offsets", offsets_label(stats.offsets_source)}}}});
+           {"attach", attach_name(stats.attach)},
+           {"offsets", offsets_name(stats.offsets_source)}}}});
   Sample started(0);
   started.value = static_cast<double>(now_us - std::min(now_us, stats.uptime_us)) / 1e6;
   gauge(out, "ebpf_producer_start_time_seconds", "When the producer started, since 1970.",

@@ -113,7 +113,7 @@ TEST(CtlFormat, VerboseAddsOursBelowAndChangesNothingAbove) {
   EXPECT_EQ(verbose.substr(0, plain.size()), plain);
   for (const char* line :
        {"State                   running\n", "Epoch                   1700000000000001\n",
-        "Uptime                  12.345 s\n", "Attached by             raw_tp\n",
+        "Uptime                  12.345 s\n", "Attached by             raw\n",
         "Events through          ringbuf\n", "Offsets from            btf\n",
         "Consumers               2 of 16\n", "Perf buffer full        1\n",
         "Socket map full         2\n", "Trace map full          3\n",
