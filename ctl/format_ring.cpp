@@ -260,6 +260,8 @@ EventFlow event_flow(const ebpf_msg_stats& stats) {
   return flow;
 }
 
+uint64_t calls_left_out(const ebpf_msg_stats& stats) { return sum_of(left_out(stats)); }
+
 std::string loss_text(const RingState& state, const ebpf_msg_stats& stats, TextStyle style) {
   const EventFlow flow = event_flow(stats);
   const auto calls = left_out(stats);

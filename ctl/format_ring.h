@@ -24,6 +24,8 @@ struct EventFlow {
   uint64_t published = 0;
 };
 EventFlow event_flow(const ebpf_msg_stats& stats);
+// Socket calls that became no event, for whatever cause.
+uint64_t calls_left_out(const ebpf_msg_stats& stats);
 
 std::string loss_text(const RingState& state, const ebpf_msg_stats& stats, TextStyle style);
 std::string loss_json(const RingState& state, const ebpf_msg_stats& stats);

@@ -144,14 +144,10 @@ TopView TopModel::take(double interval_s, const ebpf_msg_stats& stats, const Rin
   view.own_not_kept = not_kept_;
   // Another epoch's counters begin anew.
   const ebpf_msg_stats before = last_stats_.epoch == stats.epoch ? last_stats_ : stats;
-  const auto left_out = [](const ebpf_msg_stats& of) {
-    return of.kern_unknown + of.kern_filtered_port + of.kern_filtered_pid + of.kern_filtered_name +
-           of.kern_socket_map_full + of.kern_bad_pointer;
-  };
   const auto rate = [interval_s](uint64_t now, uint64_t then) {
     return per_second(now, then, interval_s);
   };
-  view.stages = {rate(left_out(stats), left_out(before)),
+  view.stages = {rate(calls_left_out(stats), calls_left_out(before)),
                  rate(event_flow(stats).in, event_flow(before).in),
                  rate(stats.kern_lost, before.kern_lost),
                  rate(stats.user_enqueue_lost, before.user_enqueue_lost),
