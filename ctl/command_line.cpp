@@ -10,6 +10,7 @@
 namespace ebpf::ctl {
 namespace {
 
+constexpr const char* kTailOutput = "hex";
 constexpr size_t kSocketPathMax = sizeof(sockaddr_un::sun_path) - 1;
 constexpr double kWatchMinS = 0.1;
 constexpr double kWatchMaxS = 86400;
@@ -35,9 +36,16 @@ CLI::Validator socket_path() {
           "PATH", "socket_path"};
 }
 
+// A form of tail's alone may stand ahead of the command, too; check_output() looks at it then.
+CLI::Validator output_form() {
+  const CLI::Validator common = one_of({"text", "json"});
+  return {[common](std::string& form) { return form == kTailOutput ? "" : common(form); },
+          "text|json", "output_form"};
+}
+
 void add_common_options(CLI::App& app, Options& options) {
   app.add_option("-o,--output", options.output, "what to print (default: text)")
-      ->check(one_of({"text", "json"}));
+      ->check(output_form());
   app.add_option("--socket", options.socket_path,
                  "the producer's control socket (default: $" EBPF_SOCKET_ENV
                  ", else " EBPF_SOCKET_DEFAULT ")")
@@ -238,6 +246,11 @@ std::string usage_line(const CLI::App& app) {
 
 std::string find_unknown_word(const CLI::App& app, const std::vector<std::string>& words) {
   return WordCheck(app).run(words);
+}
+
+std::string check_output(const CLI::App& app, const Options& options) {
+  if (options.output != kTailOutput || app.got_subcommand("tail")) return "";
+  return std::string("only tail prints ") + kTailOutput + "; all others text or json";
 }
 
 std::string help_text(const CLI::App& app) {

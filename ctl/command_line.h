@@ -19,6 +19,9 @@ void add_command_line(CLI::App& app, Options& options, Action& action);
 // "" if all are known. Values are not looked at.
 std::string find_unknown_word(const CLI::App& app, const std::vector<std::string>& words);
 
+// After parsing: why the command that was chosen does not print in that form; "" if it does.
+std::string check_output(const CLI::App& app, const Options& options);
+
 // Usage, commands and options of `app` and of all below it.
 std::string help_text(const CLI::App& app);
 

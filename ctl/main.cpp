@@ -96,6 +96,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return bad_option(ebpf::one_line(error.what()));
   }
+  if (std::string why = check_output(app, options); !why.empty()) return bad_option(why);
   options.color = wants_color(options.color_when);
   if (options.watch_s <= 0) return run_once(action, "");
   if (!action.is_repeatable()) return bad_option("--watch does not go with this command");

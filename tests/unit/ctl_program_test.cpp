@@ -109,6 +109,7 @@ TEST(Ebpfctl, NamesTheNearestRightWord) {
       {"tracer show --outptu json", "no option '--outptu'; did you mean --output?"},
       {"--scoket /x tracer show", "no option '--scoket'; did you mean --socket?"},
       {"tracer show -o jsn", "'jsn' is none of text|json; did you mean json?"},
+      {"-o hex tracer show", "only tail prints hex; all others text or json"},
   };
   for (const auto& [arguments, wanted] : cases) {
     const Outcome outcome = run(arguments);
