@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 ebpf_add_gtest(ctl_format_test
-               SOURCES ctl_format_test.cpp ctl_ring_test.cpp ctl_top_test.cpp ctl_words_test.cpp
+               SOURCES ctl_format_test.cpp ctl_progress_test.cpp ctl_ring_test.cpp ctl_top_test.cpp
+                       ctl_words_test.cpp
                LIBS ebpfctl_core LABELS unit)
 target_compile_definitions(ctl_format_test PRIVATE EBPF_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 ebpf_add_gtest(ctl_client_test SOURCES ctl_client_test.cpp LIBS ebpfctl_core Threads::Threads
