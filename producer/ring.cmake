@@ -4,6 +4,9 @@ find_package(Boost 1.74 REQUIRED)
 
 add_library(ebpf_ring STATIC
   ${CMAKE_CURRENT_LIST_DIR}/consumer_slots.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/control_acceptor.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/control_answers.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/control_connection.cpp
   ${CMAKE_CURRENT_LIST_DIR}/control_listener.cpp
   ${CMAKE_CURRENT_LIST_DIR}/control_message.cpp
   ${CMAKE_CURRENT_LIST_DIR}/control_server.cpp
