@@ -25,26 +25,46 @@ EBPF_INLINE void fill_endpoints(struct SK_BPF_DATA* data, struct socket_entry* e
   for (int i = 0; i < 5; i++) to[i] = known[i]; /* 38 bytes, and 2 of padding, zero in both */
 }
 
+/* Whether this event finds user space asleep, and is the one to wake it. */
+EBPF_INLINE int finds_sleeper(const struct tracer_config* config) {
+#ifdef EBPF_CONSTANTS
+  config = LOOKUP_FIRST(config_map);
+  if (!config) return 0;
+#endif
+  volatile uint32_t* asleep = (volatile uint32_t*)&config->asleep;
+  if (!*asleep) return 0;
+  *asleep = 0;
+  return 1;
+}
+
 #ifdef EBPF_RINGS
-/* Wakes user space when this event makes enough of them; it looks in by itself otherwise. */
-EBPF_INLINE long output_to_ring(const struct kernel_event* event, uint64_t size,
+/* Also wakes user space with every so many events; it looks in by itself otherwise. `emitted`
+ * counts the events of this CPU. */
+EBPF_INLINE long output_to_ring(const struct kernel_event* event, uint64_t size, uint64_t emitted,
                                 const struct tracer_config* config) {
   uint32_t cpu = bpf_get_smp_processor_id();
   void* ring = bpf_map_lookup_elem(&rings_map, &cpu);
   if (!ring) return -1;
-  uint64_t unread = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
-  uint64_t wake = config->wake_bytes;
-  uint64_t flags = unread < wake && unread + size >= wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+  uint64_t flags = BPF_RB_NO_WAKEUP;
+  if (finds_sleeper(config) || (emitted & config->wake_mask) == 0) flags = BPF_RB_FORCE_WAKEUP;
   return bpf_ringbuf_output(ring, (void*)&event->lost, size, flags);
 }
 #endif
 
+/* A perf buffer wakes user space by itself when much is unread, and cannot be told to. A sleeper is
+ * woken through another one, behind the event. */
 EBPF_INLINE long output(void* ctx, const struct kernel_event* event, uint64_t size,
-                        const struct tracer_config* config) {
+                        uint64_t emitted, const struct tracer_config* config) {
 #ifdef EBPF_RINGS
-  if (config->transport == EVENTS_IN_RINGS) return output_to_ring(event, size, config);
+  if (config->transport == EVENTS_IN_RINGS) return output_to_ring(event, size, emitted, config);
 #endif
-  return bpf_perf_event_output(ctx, &events_map, BPF_F_CURRENT_CPU, (void*)&event->lost, size);
+  long result =
+      bpf_perf_event_output(ctx, &events_map, BPF_F_CURRENT_CPU, (void*)&event->lost, size);
+  if (finds_sleeper(config)) {
+    uint64_t ring_it = 0;
+    bpf_perf_event_output(ctx, &bell_map, BPF_F_CURRENT_CPU, &ring_it, sizeof(ring_it));
+  }
+  return result;
 }
 
 EBPF_INLINE void send_event(void* ctx, struct scratch* scratch,
@@ -60,7 +80,7 @@ EBPF_INLINE void send_event(void* ctx, struct scratch* scratch,
    * still is inside of the payload arrays. The header makes the size positive. */
   captured &= 2 * EBPF_CAP_BYTES_MAX - 1;
   uint64_t size = sizeof(*event) - KERNEL_EVENT_NOT_SENT + captured;
-  if (output(ctx, event, size, config) == 0) return;
+  if (output(ctx, event, size, counters->of[COUNTER_EMITTED], config) == 0) return;
   __sync_fetch_and_add(&counters->of[COUNTER_LOST], 1);
   uint32_t lane = 0;
   if (config->lane_count) lane = ebpf_lane_of(event->data.socket_id, config->lane_count);

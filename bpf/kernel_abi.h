@@ -69,13 +69,13 @@ struct tracer_config {
   uint32_t protocols;       /* bit PROTOCOL_BIT(): protocols that are recognised */
   uint32_t filters;         /* FILTER_*: which filter maps to ask */
   uint32_t transport;       /* EVENTS_* */
-  uint32_t wake_bytes;      /* EVENTS_IN_RINGS: user space is woken when so much is unread */
-  uint32_t has_copies;      /* the programs are loaded several times, see enum copy_role */
-  uint32_t reserved;
+  uint32_t wake_mask;  /* EVENTS_IN_RINGS: an event wakes whose number has none of these bits */
+  uint32_t has_copies; /* the programs are loaded several times, see enum copy_role */
+  uint32_t asleep;     /* set by user space: the next event wakes it, and clears this */
 };
 
 /* What is settled before the programs are loaded: where the kernel takes constants (Linux 5.2),
- * they get it as such besides. `config.enabled` means nothing there. */
+ * they get it as such besides. `config.enabled` and `config.asleep` mean nothing there. */
 struct tracer_constants {
   struct tracer_config config;
   struct offsets_table offsets;

@@ -217,6 +217,14 @@ struct {
   __uint(value_size, sizeof(uint32_t));
 } events_map SEC(".maps");
 
+/* Wakes user space, and holds nothing that it reads. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+  __uint(max_entries, 1); /* set: possible CPUs, where events come in perf buffers */
+  __uint(key_size, sizeof(uint32_t));
+  __uint(value_size, sizeof(uint32_t));
+} bell_map SEC(".maps");
+
 #ifdef EBPF_RINGS
 /* A BPF ring buffer per CPU: all CPUs on one would wait for its lock. */
 struct event_ring {

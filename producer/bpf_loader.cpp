@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstring>
 
@@ -155,7 +156,7 @@ Result<> size_maps(bpf_object* object, const LoadRequest& request) {
   if (rings) {
     if (auto sized = size_map(object, kRingsMap, cpus); !sized) return sized;
   }
-  // Asked so often that a system call for each would be most of the cost.
+  // Written so often that a system call for each time would be most of the cost.
   const uint32_t array_flags =
       kernel_version() >= kVersionWithMappedArrays ? static_cast<uint32_t>(BPF_F_MMAPABLE) : 0u;
   const struct {
@@ -165,6 +166,8 @@ Result<> size_maps(bpf_object* object, const LoadRequest& request) {
   } sizes[] = {
       {"scratch_map", cpus, 0},
       {"events_map", rings ? 1 : cpus, 0},
+      {"bell_map", rings ? 1 : cpus, 0},
+      {"config_map", 1, array_flags},
       {"lane_lost_map", options.lane_count, 0},
       {"handled_map", request.role == ROLE_ONLY ? 1 : HANDLED_MARKS, 0},
       {"socket_map", options.max_socket_entries, hash_flags},
@@ -233,7 +236,7 @@ tracer_config config_of(bpf_object* object, const LoadRequest& request) {
   config.protocols = options.filters.protocols;
   config.filters = filter_bits(options.filters);
   config.transport = object_uses_rings(object, options) ? EVENTS_IN_RINGS : EVENTS_IN_PERF_BUFFERS;
-  config.wake_bytes = wake_bytes(options);
+  config.wake_mask = wake_events(options) - 1;
   config.producer_tgid = static_cast<uint32_t>(getpid());
   config.cpu_count = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
   config.id_base = static_cast<uint64_t>(
@@ -331,9 +334,13 @@ bool uses_rings(const BpfObject& object, const TracerOptions& options) {
   return object_uses_rings(object.get(), options);
 }
 
-// A quarter of the buffer.
-uint32_t wake_bytes(const TracerOptions& options) {
-  return options.perf_pages * (static_cast<uint32_t>(sysconf(_SC_PAGESIZE)) / 4);
+uint32_t wake_bytes(uint32_t pages) {
+  return pages * (static_cast<uint32_t>(sysconf(_SC_PAGESIZE)) / 4);
+}
+
+uint32_t wake_events(const TracerOptions& options) {
+  const auto event_bytes = static_cast<uint32_t>(sizeof(kernel_event)) + options.cap_bytes;
+  return std::bit_floor(std::max(wake_bytes(options.perf_pages) / event_bytes, 1u));
 }
 
 Result<BpfObject> load_object(const LoadRequest& request, const LogSink& log) {

@@ -39,8 +39,10 @@ constexpr char kRingsMap[] = "rings_map";
 // Whether events come through BPF ring buffers.
 bool uses_rings(const BpfObject& object, const TracerOptions& options);
 
-// Unread bytes in a CPU's buffer that wake the drain.
-uint32_t wake_bytes(const TracerOptions& options);
+// Unread bytes in a CPU's buffer of so many pages that wake the drain: a quarter.
+uint32_t wake_bytes(uint32_t pages);
+// As many events are that much at least; a power of two.
+uint32_t wake_events(const TracerOptions& options);
 
 // For an object that is loaded; see enum copy_role.
 Result<> set_role(const BpfObject& object, copy_role role);

@@ -74,8 +74,10 @@ struct ConsumerSlots::Attachment {
   bool rang_in_vain = false;
 };
 
-ConsumerSlots::ConsumerSlots(uint32_t max_consumers, uint32_t lane_count, uint64_t epoch)
-    : max_consumers_(std::clamp(max_consumers, 1u, EBPF_CONSUMERS_MAX)),
+ConsumerSlots::ConsumerSlots(uint32_t max_consumers, uint32_t lane_count, uint64_t epoch,
+                             const WakeLimits& limits)
+    : limits_(limits),
+      max_consumers_(std::clamp(max_consumers, 1u, EBPF_CONSUMERS_MAX)),
       lane_count_(std::clamp(lane_count, 1u, EBPF_LANES_MAX)),
       epoch_(epoch != 0 ? epoch : epoch_from_clock()),
       slots_(new Slot[max_consumers_]) {
@@ -237,9 +239,9 @@ bool ConsumerSlots::wake(Attachment& attachment, uint64_t now_us) {
   }
   const uint64_t cost_ns = std::min(monotonic_ns() - began_ns, kWakeCostMaxNs);
   const uint64_t credit_from_us = now_us > kWakeCreditUs ? now_us - kWakeCreditUs : 0;
-  attachment.paid_until_us =
-      std::max(attachment.paid_until_us, credit_from_us) + cost_ns * kWakeShare * pending_ / 1000;
-  attachment.next_wake_us = std::max(now_us + kWakeIntervalUs, attachment.paid_until_us);
+  attachment.paid_until_us = std::max(attachment.paid_until_us, credit_from_us) +
+                             cost_ns * limits_.share * pending_ / 1000;
+  attachment.next_wake_us = std::max(now_us + limits_.interval_us, attachment.paid_until_us);
   attachment.wakeups.store(attachment.wakeups.load(std::memory_order_relaxed) + 1,
                            std::memory_order_relaxed);
   wakeups_.store(wakeups_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

@@ -16,17 +16,9 @@
 #include "libebpf/ring_layout.h"
 #include "producer/shm_atomics.h"
 #include "producer/slot_protocol.h"
+#include "producer/wake_limits.h"
 
 namespace ebpf {
-
-// A consumer is woken at most once in so many microseconds, and less often where waking takes
-// long: all consumers together get a 1/kWakeShare of the drain thread's time, whatever they
-// say about their sleep.
-constexpr uint64_t kWakeIntervalUs = 50;
-constexpr uint64_t kWakeShare = 25;
-// What a consumer left of its share in so many microseconds, it may use at once: one that is
-// woken now and then need not wait.
-constexpr uint64_t kWakeCreditUs = 5000;
 
 // What a fresh control page has in join_seq and next_seq of every lane: the consumer does
 // not read this lane, or does not yet.
@@ -45,7 +37,8 @@ struct ConsumerInfo {
 class ConsumerSlots {
  public:
   // epoch 0: from the clock.
-  ConsumerSlots(uint32_t max_consumers, uint32_t lane_count, uint64_t epoch);
+  ConsumerSlots(uint32_t max_consumers, uint32_t lane_count, uint64_t epoch,
+                const WakeLimits& limits = {});
   // Wakes who still sleeps. The drain thread is gone by now.
   ~ConsumerSlots();
 
@@ -131,6 +124,7 @@ class ConsumerSlots {
   void note_position(const Attachment& attachment, uint32_t lane, uint64_t initial_seq,
                      uint64_t published);
 
+  const WakeLimits limits_;
   uint32_t pending_ = 1;  // drain thread: how many the last call left pending, and one
   uint32_t max_consumers_;
   uint32_t lane_count_;

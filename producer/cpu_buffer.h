@@ -33,6 +33,12 @@ class CpuBuffer {
   void snapshot() {
     call([](auto& buffer) { buffer.snapshot(); });
   }
+  uint64_t unread_bytes() const {
+    return call([](auto& buffer) { return buffer.unread_bytes(); });
+  }
+  size_t data_bytes() const {
+    return call([](auto& buffer) { return buffer.data_bytes(); });
+  }
   bool peek(EventView* event) {
     return call([event](auto& buffer) { return buffer.peek(event); });
   }

@@ -22,7 +22,9 @@ add_library(ebpf_kernel OBJECT
   ${CMAKE_CURRENT_LIST_DIR}/offset_search_sockets.cpp
   ${CMAKE_CURRENT_LIST_DIR}/offset_search_tcp.cpp
   ${CMAKE_CURRENT_LIST_DIR}/offsets_btf.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/perf_bells.cpp
   ${CMAKE_CURRENT_LIST_DIR}/perf_cpu.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/program_config.cpp
   ${CMAKE_CURRENT_LIST_DIR}/ring_cpu.cpp)
 embed_bpf_object(ebpf_kernel socket_trace)
 embed_bpf_object(ebpf_kernel socket_trace_atomic)

@@ -19,6 +19,8 @@
 #include "producer/libbpf_log.h"
 #include "producer/offset_search.h"
 #include "producer/offsets_btf.h"
+#include "producer/perf_bells.h"
+#include "producer/program_config.h"
 
 namespace ebpf {
 namespace {
@@ -116,6 +118,9 @@ class KernelTracer::Impl {
   std::vector<CpuBuffer> cpus_;
   EventRings rings_;  // or the perf buffers:
   std::unique_ptr<perf_buffer, PerfBufferDeleter> perf_buffer_;
+  PerfBells bells_;  // of perf buffers
+  ProgramConfig config_;
+  uint32_t perf_pages_ = options_.perf_pages;
 
  private:
   Result<> load_best();
@@ -124,8 +129,9 @@ class KernelTracer::Impl {
   Result<> load_copies(const LoadRequest& request, uint32_t count);
   uint64_t skipped_runs() const;
   Result<> open_buffers();
-  Result<> open_perf_buffers(size_t page_bytes, size_t data_bytes);
-  Result<> set_enabled(bool enabled);
+  Result<> open_perf_buffers(size_t page_bytes);
+  Result<> try_perf_buffers(const std::vector<int>& cpus);
+  void open_bells(const std::vector<int>& cpus);
 
   BpfObject object_;
   std::vector<BpfObject> copies_;  // further ones, in the order of their attachment
@@ -147,6 +153,7 @@ Result<> KernelTracer::Impl::open() {
   sweep_ = std::make_unique<SocketSweep>(map_fd(object_, "socket_map"));
   dead_sweep_ = std::make_unique<DeadSocketSweep>(map_fd(object_, "socket_map"),
                                                   map_fd(object_, "liveness_map"));
+  if (auto opened = config_.open(map_fd(object_, "config_map")); !opened) return opened;
   return open_buffers();
 }
 
@@ -234,11 +241,11 @@ Result<> KernelTracer::Impl::open_buffers() {
   if (uses_rings(object_, options_)) {
     return rings_.open(map_fd(object_, kRingsMap), online_cpus(), data_bytes, &cpus_);
   }
-  return open_perf_buffers(page_bytes, data_bytes);
+  return open_perf_buffers(page_bytes);
 }
 
-Result<> KernelTracer::Impl::open_perf_buffers(size_t page_bytes, size_t data_bytes) {
-  std::vector<int> cpus = online_cpus();
+Result<> KernelTracer::Impl::try_perf_buffers(const std::vector<int>& online) {
+  std::vector<int> cpus = online;
   perf_event_attr attr = {};
   attr.size = sizeof(attr);
   attr.type = PERF_TYPE_SOFTWARE;
@@ -247,18 +254,31 @@ Result<> KernelTracer::Impl::open_perf_buffers(size_t page_bytes, size_t data_by
   attr.sample_period = 1;
   // Wakes rarely; the drain looks in on its own between wake-ups.
   attr.watermark = 1;
-  attr.wakeup_watermark = wake_bytes(options_);
+  attr.wakeup_watermark = wake_bytes(perf_pages_);
 
   LIBBPF_OPTS(perf_buffer_raw_opts, opts, .cpu_cnt = static_cast<int>(cpus.size()),
               .cpus = cpus.data(), .map_keys = cpus.data());
   const LibbpfLog libbpf_log(log_);
   // The callback is never called: the drain walks the pages itself.
   const auto unused = [](void*, int, perf_event_header*) { return LIBBPF_PERF_EVENT_CONT; };
-  perf_buffer_.reset(perf_buffer__new_raw(map_fd(object_, "events_map"), options_.perf_pages, &attr,
-                                          unused, nullptr, &opts));
-  if (!perf_buffer_) {
-    Error error = errno_error("cannot open a perf buffer of " +
-                              std::to_string(options_.perf_pages) + " pages for each CPU");
+  perf_buffer_.reset(perf_buffer__new_raw(map_fd(object_, "events_map"), perf_pages_, &attr, unused,
+                                          nullptr, &opts));
+  if (perf_buffer_) return Unit{};
+  return errno_error("cannot open a perf buffer of " + std::to_string(perf_pages_) +
+                     " pages for each CPU");
+}
+
+Result<> KernelTracer::Impl::open_perf_buffers(size_t page_bytes) {
+  const std::vector<int> cpus = online_cpus();
+  auto tried = try_perf_buffers(cpus);
+  while (!tried && tried.error().code == EPERM && perf_pages_ / 2 >= options_.perf_pages_least) {
+    log_(LogLevel::kInfo, tried.error().message + " (RLIMIT_MEMLOCK, perf_event_mlock_kb); " +
+                              "trying half of that");
+    perf_pages_ /= 2;
+    tried = try_perf_buffers(cpus);
+  }
+  if (!tried) {
+    Error error = tried.error();
     if (const std::string why = explain_refusal(error.code); !why.empty()) {
       error.message += "; " + why;
     }
@@ -270,30 +290,25 @@ Result<> KernelTracer::Impl::open_perf_buffers(size_t page_bytes, size_t data_by
     if (perf_buffer__buffer(perf_buffer_.get(), static_cast<int>(i), &base, &mapped_bytes) != 0) {
       continue;
     }
-    cpus_.emplace_back(
-        PerfCpu(cpus[i], static_cast<perf_event_mmap_page*>(base), page_bytes, data_bytes));
+    cpus_.emplace_back(PerfCpu(cpus[i], static_cast<perf_event_mmap_page*>(base), page_bytes,
+                               perf_pages_ * page_bytes));
   }
+  open_bells(cpus);
   return Unit{};
 }
 
-Result<> KernelTracer::Impl::set_enabled(bool enabled) {
-  const uint32_t key = 0;
-  const int fd = map_fd(object_, "config_map");
-  tracer_config config;
-  int error = bpf_map_lookup_elem(fd, &key, &config);
-  if (error == 0) {
-    config.enabled = enabled;
-    error = bpf_map_update_elem(fd, &key, &config, BPF_ANY);
-  }
-  if (error == 0) return Unit{};
-  return errno_error("cannot switch the BPF programs", -error);
+void KernelTracer::Impl::open_bells(const std::vector<int>& cpus) {
+  const int epoll_fd = perf_buffer__epoll_fd(perf_buffer_.get());
+  auto opened = bells_.open(map_fd(object_, "bell_map"), epoll_fd, cpus);
+  if (opened) return;
+  log_(LogLevel::kInfo, opened.error().message + "; looking for events all the time instead");
 }
 
 Result<> KernelTracer::Impl::start() {
   if (!links_.empty()) return Unit{};
   auto links = attach();
   if (!links) return links.error();
-  if (auto enabled = set_enabled(true); !enabled) return enabled;
+  if (auto enabled = config_.set_enabled(true); !enabled) return enabled;
   links_ = std::move(*links);
   return Unit{};
 }
@@ -315,7 +330,7 @@ uint64_t KernelTracer::Impl::skipped_runs() const {
 
 Result<> KernelTracer::Impl::stop() {
   if (links_.empty()) return Unit{};
-  auto disabled = set_enabled(false);
+  auto disabled = config_.set_enabled(false);
   if (const uint64_t skipped = skipped_runs(); skipped != 0) {
     log_(LogLevel::kWarn, "the kernel left out " + std::to_string(skipped) +
                               " runs of the programs: threads were preempted inside of them");
@@ -388,6 +403,9 @@ int KernelTracer::epoll_fd() const {
   return impl_->perf_buffer_ ? perf_buffer__epoll_fd(impl_->perf_buffer_.get())
                              : impl_->rings_.epoll_fd();
 }
+bool KernelTracer::can_sleep() const { return !impl_->perf_buffer_ || impl_->bells_.are_open(); }
+void KernelTracer::set_asleep(bool asleep) { impl_->config_.set_asleep(asleep); }
+
 KernelCounters KernelTracer::counters() const { return impl_->counters(); }
 std::vector<uint64_t> KernelTracer::lost_by_lane() const { return impl_->lost_by_lane(); }
 
@@ -402,6 +420,8 @@ uint32_t KernelTracer::forget_dead_sockets(uint32_t budget) {
 uint32_t KernelTracer::transport() const {
   return impl_->perf_buffer_ ? EBPF_TRANSPORT_PERF : EBPF_TRANSPORT_RINGBUF;
 }
+
+uint32_t KernelTracer::perf_pages() const { return impl_->perf_pages_; }
 
 uint32_t KernelTracer::attach_kind() const { return impl_->attach_kind_; }
 uint32_t KernelTracer::offsets_source() const { return impl_->offsets_.source; }

@@ -23,7 +23,9 @@ enum class OffsetsMode { kAuto, kBtf, kSearch };
 enum class TransportMode { kAuto, kPerf, kRingBuffer };
 
 struct TracerOptions {
-  uint32_t perf_pages = 128;  // of each CPU's buffer, a power of two
+  uint32_t perf_pages = 512;  // of each CPU's buffer, a power of two
+  // Perf buffers are locked memory: where the kernel refuses that much, take less, down to this.
+  uint32_t perf_pages_least = 128;
   uint32_t max_socket_entries = 524288;
   uint32_t max_trace_entries = 524288;
   uint32_t lane_count = 1;
@@ -55,8 +57,14 @@ class KernelTracer {
 
   // One per CPU; lives as long as the tracer. Only the drain thread touches them.
   std::vector<CpuBuffer>& cpus();
-  // Readable when a buffer is past its watermark.
+  // An epoll descriptor: readable when a buffer is past its watermark, or an event found the
+  // drain asleep.
   int epoll_fd() const;
+  // Whether an event can wake the drain wherever it finds it asleep.
+  bool can_sleep() const;
+  // Drain thread: the next event is to wake it, or not. An event that is being written at that
+  // moment may do neither: look at the buffers then, and once more a little later.
+  void set_asleep(bool asleep);
 
   KernelCounters counters() const;
   // Failed outputs since the start, by lane (lane_count values).
@@ -73,6 +81,7 @@ class KernelTracer {
   uint32_t attach_kind() const;     // EBPF_ATTACH_*
   uint32_t offsets_source() const;  // EBPF_OFFSETS_*
   uint32_t transport() const;       // EBPF_TRANSPORT_*
+  uint32_t perf_pages() const;      // of each CPU's buffer
   std::vector<ebpf_offset_entry> offsets() const;
   std::vector<ebpf_program_row> programs() const;
   std::vector<ebpf_map_row> maps() const;

@@ -130,6 +130,8 @@ void add_kernel_options(CLI::App& app, ProducerOptions& options) {
       ->type_name("FILE");
   app.add_flag("--capture-unknown", tracer.capture_unknown,
                "Deliver traffic of no known protocol, too");
+  app.add_flag("--low-latency", options.low_latency,
+               "Hand records on within a fraction of a millisecond, for more CPU time");
   app.add_flag("--stopped", options.stopped, "Capture nothing until 'ebpfctl tracer start'");
 }
 
@@ -197,6 +199,10 @@ std::optional<int> parse_command_line(int argc, char** argv, CommandLine* line) 
   } catch (const CLI::Error& error) {
     std::fprintf(stderr, "ebpf-producer: %s (see --help)\n", one_line(error.what()).c_str());
     return kExitBadOption;
+  }
+  // Who says how many pages wants so many.
+  if (!app.get_option("--perf-pages")->empty()) {
+    line->producer.tracer.perf_pages_least = line->producer.tracer.perf_pages;
   }
   line->producer.tracer.lane_count = line->producer.ring.lane_count;
   line->producer.tracer.cap_bytes = line->producer.ring.cap_bytes;

@@ -40,6 +40,10 @@ void PerfCpu::snapshot() {
   }
 }
 
+uint64_t PerfCpu::unread_bytes() const {
+  return __atomic_load_n(&meta_->data_head, __ATOMIC_ACQUIRE) - tail_;
+}
+
 bool PerfCpu::peek(EventView* event) {
   while (tail_ != head_) {
     // Records start on 8-byte boundaries and the buffer's size is a multiple of 8, so a

@@ -34,6 +34,9 @@ class PerfCpu {
 
   // Takes in what the kernel has written so far: loads data_head (acquire).
   void snapshot();
+  // Bytes that were not popped, now.
+  uint64_t unread_bytes() const;
+  size_t data_bytes() const { return data_bytes_; }
   // The next sample within the snapshot, skipping other records; false: none left.
   // A record that cannot be valid ends the snapshot and counts in bad_records().
   bool peek(EventView* event);

@@ -16,6 +16,10 @@ constexpr int kTickMs = 100;
 constexpr uint32_t kReclaimBudget = 20'000;  // entries looked at per tick
 constexpr uint32_t kDeadBudget = 200;
 
+const DrainTiming& timing_of(const ProducerOptions& options) {
+  return options.low_latency ? kLowLatencyTiming : kDefaultTiming;
+}
+
 }  // namespace
 
 Producer::Producer(const ProducerOptions& options, LogSink log)
@@ -39,6 +43,7 @@ Producer::~Producer() {
     }
   }
   stop_.store(true, std::memory_order_relaxed);
+  if (drain_) drain_->interrupt();
   if (drain_thread_.joinable()) drain_thread_.join();
   if (writer_) {
     writer_->end();
@@ -69,7 +74,7 @@ bool Producer::open_replay(StartError* why) {
 bool Producer::open_ring(StartError* why) {
   if (options_.ring.epoch == 0) options_.ring.epoch = wall_us();
   slots_ = std::make_unique<ConsumerSlots>(options_.ring.max_consumers, options_.ring.lane_count,
-                                           options_.ring.epoch);
+                                           options_.ring.epoch, timing_of(options_).wake);
   auto writer = RingWriter::create(options_.ring, *slots_);
   if (!writer) {
     *why = {StartStage::kOptions, writer.error()};
@@ -109,7 +114,7 @@ bool Producer::open_source(StartError* why) {
     return false;
   }
   tracer_ = std::move(*tracer);
-  drain_ = std::make_unique<Drain>(*tracer_, *publisher_, *slots_);
+  drain_ = std::make_unique<Drain>(*tracer_, *publisher_, *slots_, timing_of(options_));
   adapted_ = true;
   source_ = tracer_->bpf_file();
   return true;

@@ -24,7 +24,8 @@ struct ProducerOptions {
   std::string socket_path = EBPF_SOCKET_DEFAULT;
   std::string record_path;  // empty: not recorded
   uint32_t socket_map_max_reclaim = 520000;
-  bool stopped = false;  // wait for a START message before anything is captured
+  bool low_latency = false;  // wake at once and look often, whatever that costs
+  bool stopped = false;      // wait for a START message before anything is captured
 };
 
 // Which part refused to start; the daemon makes exit codes of it.

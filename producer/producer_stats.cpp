@@ -64,7 +64,7 @@ void Producer::fill_kernel_stats(ebpf_msg_stats* stats) const {
   stats->attach = static_cast<uint8_t>(tracer_->attach_kind());
   stats->transport = tracer_->transport();
   stats->offsets_source = static_cast<uint8_t>(tracer_->offsets_source());
-  stats->perf_pages_count = options_.tracer.perf_pages;
+  stats->perf_pages_count = tracer_ ? tracer_->perf_pages() : options_.tracer.perf_pages;
   stats->cpu_count = static_cast<uint32_t>(tracer_->cpus().size());
   stats->kern_socket_map_max = options_.tracer.max_socket_entries;
   stats->kern_trace_map_max = options_.tracer.max_trace_entries;

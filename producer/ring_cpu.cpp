@@ -30,6 +30,10 @@ void RingCpu::snapshot() {
   }
 }
 
+uint64_t RingCpu::unread_bytes() const {
+  return __atomic_load_n(producer_at_, __ATOMIC_ACQUIRE) - tail_;
+}
+
 bool RingCpu::peek(EventView* event) {
   while (tail_ != head_) {
     const uint64_t left = head_ - tail_;

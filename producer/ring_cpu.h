@@ -22,6 +22,8 @@ class RingCpu {
   int cpu() const { return cpu_; }
 
   void snapshot();
+  uint64_t unread_bytes() const;
+  size_t data_bytes() const { return data_bytes_; }
   // Also stops at a record that a program on that CPU is still writing.
   bool peek(EventView* event);
   void pop() { tail_ += current_; }

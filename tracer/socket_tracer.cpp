@@ -86,6 +86,7 @@ ProducerOptions producer_options(const SocketTracerOptions& options, const std::
   ProducerOptions producer;
   const auto threads = static_cast<uint32_t>(options.thread_nr);
   producer.tracer.perf_pages = options.perf_pages_cnt;
+  producer.tracer.perf_pages_least = options.perf_pages_cnt;
   producer.tracer.max_socket_entries = options.max_socket_entries;
   producer.tracer.max_trace_entries = options.max_trace_entries;
   producer.tracer.lane_count = threads;

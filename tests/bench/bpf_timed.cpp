@@ -169,7 +169,7 @@ Result<> TimedPrograms::open_buffers() {
   attr.sample_type = PERF_SAMPLE_RAW;
   attr.sample_period = 1;
   attr.watermark = 1;
-  attr.wakeup_watermark = wake_bytes(options_);
+  attr.wakeup_watermark = wake_bytes(options_.perf_pages);
   const auto unused = [](void*, int, perf_event_header*) { return LIBBPF_PERF_EVENT_CONT; };
   perf_buffer_.reset(perf_buffer__new_raw(map_fd(object_, "events_map"), options_.perf_pages, &attr,
                                           unused, nullptr, nullptr));

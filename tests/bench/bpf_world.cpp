@@ -126,7 +126,7 @@ void BpfWorld::install(BpfMachine& machine, Back back, bool uses_rings) {
   config.id_base = 1'000'000;
   config.protocols = PROTOCOLS_ALL;
   config.transport = uses_rings ? EVENTS_IN_RINGS : EVENTS_IN_PERF_BUFFERS;
-  config.wake_bytes = 128 * 1024;
+  config.wake_mask = 511;
   machine.first<tracer_config>("config_map") = config;
   machine.first<offsets_table>("offsets_map") = offsets();
   if (machine.find_map(".rodata.constants")) {

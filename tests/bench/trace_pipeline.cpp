@@ -35,6 +35,7 @@ Result<> Pipeline::build(const TracerOptions& options) {
 
 Pipeline::~Pipeline() {
   stop_.store(true);
+  if (drain_) drain_->interrupt();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -52,6 +53,7 @@ Result<> Pipeline::start() {
 Result<PipelineRun> Pipeline::stop() {
   // Detaching can take a second; that is no work of the drain. What came meanwhile, it takes then.
   stop_.store(true);
+  drain_->interrupt();
   thread_.join();
   auto stopped = tracer_->stop();
   drain_->run(stop_);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 ebpf_add_gtest(producer_test
-  SOURCES trace_file_test.cpp wall_clock_test.cpp replay_test.cpp
+  SOURCES drain_pace_test.cpp trace_file_test.cpp wall_clock_test.cpp replay_test.cpp
   LIBS ebpf_producer
   LABELS unit)
 find_package(nlohmann_json REQUIRED)
