@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -133,6 +134,16 @@ def round_of(bench, workload, server, tracers, settings, rows, failures):
             failures[LIMITED, tracer.name] = str(reason)
 
 
+def end_server(server):
+    """It has done its work: one that takes its time to end is not waited for."""
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.popen.wait(5)
+    except subprocess.TimeoutExpired:
+        server.popen.kill()
+        server.popen.wait()
+
+
 def run_workload(bench, workload, options, settings):
     """All rounds of one workload."""
     rows, failures = [], {}
@@ -154,7 +165,7 @@ def run_workload(bench, workload, options, settings):
         shift = number % len(tracers)
         round_of(bench, workload, server, tracers[shift:] + tracers[:shift], settings, rows,
                  failures)
-    server.stop(signal.SIGTERM)
+    end_server(server)
     return server_report.workload_part(workload, settings, most, rows, failures)
 
 
@@ -195,7 +206,7 @@ def run(bench, options):
                 "flat_out": flat_out}
     about = server_report.machine()
     parts = []
-    for name in options.only or server_workloads.WORKLOADS:
+    for name in dict.fromkeys(options.only or server_workloads.WORKLOADS):
         workload = server_workloads.WORKLOADS[name]
         began = time.monotonic()
         try:
