@@ -35,6 +35,16 @@ EBPF_APART int infer_first_step(struct scratch* scratch, const struct tracer_con
   return infer_needs_second(&input, &call->state, result);
 }
 
+#ifdef EBPF_LARGE_PROGRAMS
+EBPF_APART int infer_settled_step(struct scratch* scratch, const struct tracer_config* config) {
+  struct call_state* call = &scratch->call;
+  struct infer_input input = infer_input_of(scratch, config);
+  uint64_t result = infer_settled(&input, &call->state);
+  call->inferred = result;
+  return result ? 0 : infer_needs_second(&input, &call->state, 0);
+}
+#endif
+
 /* The first step of inference, from what is known of the socket (`entry` may be null). Returns 1 if
  * there has to be a second one. */
 EBPF_INLINE int classify(struct scratch* scratch, const struct tracer_config* config,
@@ -42,6 +52,9 @@ EBPF_INLINE int classify(struct scratch* scratch, const struct tracer_config* co
   struct call_state* call = &scratch->call;
   __builtin_memset(&call->state, 0, sizeof(call->state));
   if (entry) call->state = entry->state;
+#ifdef EBPF_LARGE_PROGRAMS
+  if (infer_is_settled(&call->state)) return infer_settled_step(scratch, config);
+#endif
   return infer_first_step(scratch, config);
 }
 

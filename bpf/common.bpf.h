@@ -13,6 +13,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/kernel_abi.h"
+#include "bpf/kernel_types.bpf.h"
 
 #define EBPF_INLINE static inline __attribute__((always_inline))
 
@@ -55,21 +56,10 @@
  * EBPF_DIRECT_LOADS, for Linux 6.2 and later: a load in place of a call. bpf_rdonly_cast gives an
  * address the type of a kernel struct, and what is loaded through it may fault without harm. Only
  * the first eight bytes of that struct are looked at: they are an integer on every kernel, and the
- * verifier lets any part of an integer be read.
+ * verifier lets any part of an integer be read. What every call passes through is read by its own
+ * type, see bpf/kernel_types.bpf.h: one instruction in place of seven.
  */
 #ifdef EBPF_DIRECT_LOADS
-struct timespec64 {
-  int64_t tv_sec;
-} __attribute__((preserve_access_index));
-struct task_struct {
-  int pid;
-  int tgid;
-  char comm[EBPF_COMM_BYTES];
-} __attribute__((preserve_access_index));
-#define READ_TASK(type, task, field) \
-  READ_KERNEL(type, task, bpf_core_field_offset(struct task_struct, field))
-extern void* bpf_rdonly_cast(const void* address, uint32_t type_id) __ksym;
-
 #define READ_KERNEL(type, base, offset)                                     \
   (*(const volatile type*)bpf_rdonly_cast((const void*)((base) + (offset)), \
                                           bpf_core_type_id_kernel(struct timespec64)))
@@ -92,11 +82,20 @@ EBPF_INLINE void read_kernel_pair(uint64_t* to, uint64_t from) {
 #endif
 }
 
-/* The current thread, tgid << 32 | tid. `task`: what bpf_get_current_task() says, where loads are
- * cheaper than calls. */
+EBPF_INLINE uint64_t current_task(void) {
+#ifdef EBPF_DIRECT_LOADS
+  return (uint64_t)bpf_get_current_task_btf();
+#else
+  return bpf_get_current_task();
+#endif
+}
+
+/* The current thread, tgid << 32 | tid. `task`: its current_task(), used where loads are cheaper
+ * than calls. */
 EBPF_INLINE uint64_t thread_of(uint64_t task) {
 #ifdef EBPF_DIRECT_LOADS
-  return (uint64_t)READ_TASK(uint32_t, task, tgid) << 32 | READ_TASK(uint32_t, task, pid);
+  const struct task_struct* current = (const struct task_struct*)task;
+  return (uint64_t)(uint32_t)current->tgid << 32 | (uint32_t)current->pid;
 #else
   return bpf_get_current_pid_tgid();
 #endif

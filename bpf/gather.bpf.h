@@ -140,6 +140,20 @@ EBPF_INLINE int open_message(struct call_state* call, int is_native) {
   return 1;
 }
 
+/* One read will overwrite all of the window. */
+EBPF_INLINE int fills_window(const struct call_state* call) {
+  return call->kind == CALL_BUFFER && !call->held_count &&
+         call->limit >= sizeof(union infer_window) && call->user_count >= call->limit;
+}
+
+/* The window of inference as it is before anything was gathered. */
+EBPF_INLINE void clear_window(struct scratch* scratch) {
+#pragma unroll
+  for (uint32_t i = 2; i < sizeof(union infer_window) / 8; i++) scratch->payload.words[i] = 0;
+  scratch->payload.words[0] = scratch->call.held[0]; /* 0 mostly */
+  scratch->payload.words[1] = scratch->call.held[1];
+}
+
 /*
  * Before the first pass: reads the message header, if there is one, and leaves its name,
  * iovecs and, for CALL_MMSG, its length in `call`. Returns 0 if user memory could not be read;
@@ -148,10 +162,6 @@ EBPF_INLINE int open_message(struct call_state* call, int is_native) {
 EBPF_INLINE int begin_gather(struct scratch* scratch, uint32_t cap_bytes, int is_native) {
   struct call_state* call = &scratch->call;
   int is_readable = 1;
-#pragma unroll
-  for (uint32_t i = 2; i < sizeof(union infer_window) / 8; i++) scratch->payload.words[i] = 0;
-  scratch->payload.words[0] = call->held[0]; /* 0 mostly */
-  scratch->payload.words[1] = call->held[1];
   call->captured = call->held_count;
   if (call->kind >= CALL_MSG) {
     call->message_iov_count = 0;
@@ -163,6 +173,7 @@ EBPF_INLINE int begin_gather(struct scratch* scratch, uint32_t cap_bytes, int is
   call->limit = call->moved < cap_bytes ? call->moved : cap_bytes;
   if (call->is_truncating && call->protocol == EBPF_IPPROTO_TCP) call->limit = 0;
   if (call->kind == CALL_NO_BYTES || !is_readable) call->limit = 0;
+  if (!fills_window(call)) clear_window(scratch);
   return is_readable;
 }
 
@@ -174,6 +185,7 @@ EBPF_INLINE int gather(struct scratch* scratch, int is_native) {
   if (call->limit == 0) return 1;
   if (call->kind == CALL_BUFFER) {
     is_readable = gather_range(scratch, call->user, call->user_count);
+    if (!is_readable && fills_window(call)) clear_window(scratch);
   } else {
     is_readable = gather_iovecs(scratch, is_native);
   }

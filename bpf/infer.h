@@ -59,6 +59,29 @@ INFER_INLINE uint64_t infer_first(const struct infer_input* in, const struct inf
   return result;
 }
 
+/* A certain socket keeps its protocol: nothing else is to be looked for, but the preface by which
+ * HTTP/2 takes over HTTP/1. */
+INFER_INLINE uint64_t infer_is_settled(const struct infer_state* state) {
+  return state->protocol && !state->is_likely;
+}
+
+#define INFER_OWN(name, call) \
+  if (state->protocol == SOCK_DATA_##name) return in->protocols & INFER_BIT_##name ? (call) : 0
+
+/* What infer_first() says of a settled socket, with less to do. */
+INFER_INLINE uint64_t infer_settled(const struct infer_input* in, const struct infer_state* state) {
+  if (in->is_tcp) {
+    uint64_t preface = infer_http2_preface(in, state);
+    if (preface) return preface;
+    INFER_OWN(HTTP1, infer_http1(in));
+    INFER_OWN(DUBBO, infer_dubbo(in));
+    INFER_OWN(MYSQL, infer_mysql(in, state));
+    INFER_OWN(KAFKA, infer_kafka(in, state));
+  }
+  INFER_OWN(DNS, infer_dns(in, 1));
+  return 0;
+}
+
 INFER_INLINE uint64_t infer_needs_second(const struct infer_input* in,
                                          const struct infer_state* state, uint64_t result) {
   return in->is_tcp & (infer_wants(in, state, result, SOCK_DATA_HTTP2, INFER_BIT_HTTP2) |
@@ -125,7 +148,7 @@ INFER_INLINE uint64_t infer_holds(const struct infer_input* in, const struct inf
 
 /* All of it. */
 INFER_INLINE uint64_t infer(const struct infer_input* in, struct infer_state* state) {
-  uint64_t result = infer_first(in, state);
+  uint64_t result = infer_is_settled(state) ? infer_settled(in, state) : infer_first(in, state);
   if (infer_needs_second(in, state, result)) result = infer_second(in, state);
   infer_learn(in, state, result);
   return result;

@@ -23,7 +23,14 @@ struct sock_kind {
   uint16_t protocol;
 };
 
-/* Returns 0 if it is none of TCP or UDP over IPv4 or IPv6. */
+/* Whether it is one of TCP or UDP over IPv4 or IPv6. */
+EBPF_INLINE int is_followed(const struct sock_kind* kind, uint16_t type) {
+  if (kind->family != FAMILY_INET && kind->family != FAMILY_INET6) return 0;
+  return (type == TYPE_STREAM && kind->protocol == EBPF_IPPROTO_TCP) ||
+         (type == TYPE_DGRAM && kind->protocol == EBPF_IPPROTO_UDP);
+}
+
+/* Returns 0 if it is not followed. */
 EBPF_INLINE int read_kind(struct sock_kind* kind, uint64_t sk, const struct offsets_table* at) {
   kind->family = READ_KERNEL(uint16_t, sk, at->sock_family);
   if (kind->family != FAMILY_INET && kind->family != FAMILY_INET6) return 0;
@@ -33,15 +40,36 @@ EBPF_INLINE int read_kind(struct sock_kind* kind, uint64_t sk, const struct offs
   } else {
     kind->protocol = READ_KERNEL(uint16_t, sk, at->sock_protocol); /* MPTCP is 262, not 6 */
   }
-  return (type == TYPE_STREAM && kind->protocol == EBPF_IPPROTO_TCP) ||
-         (type == TYPE_DGRAM && kind->protocol == EBPF_IPPROTO_UDP);
+  return is_followed(kind, type);
 }
 
-/* Fills sk, inode, family and protocol of `call`. Returns 0 if the descriptor is no TCP
- * or UDP socket. */
-EBPF_INLINE int resolve_socket(struct call_state* call, const struct offsets_table* at,
-                               uint64_t fd) {
-  uint64_t files = READ_KERNEL(uint64_t, call->task, at->task_files);
+/* Fills sk, inode, family and protocol of `call`. Returns 0 if the descriptor of the current task
+ * is no TCP or UDP socket. */
+#ifdef EBPF_DIRECT_LOADS
+EBPF_INLINE int resolve_socket(struct call_state* call, uint64_t task,
+                               const struct offsets_table* at, uint64_t fd) {
+  /* What is null on the way is loaded as 0, to the end of it. */
+  const struct fdtable* table = ((const struct task_struct*)task)->files->fdt;
+  fd = (uint32_t)fd;
+  if (fd >= table->max_fds) return 0;
+  uint64_t file_at = READ_KERNEL(uint64_t, (uint64_t)table->fd, fd * 8);
+  const struct file* file = AS_KERNEL(file, file_at);
+  const struct inode* inode = file->f_inode;
+  uint64_t socket_at = (uint64_t)file->private_data;
+  if ((inode->i_mode & MODE_TYPE_MASK) != MODE_SOCKET) return 0;
+  const struct sock* sk = AS_KERNEL(socket, socket_at)->sk;
+  struct sock_kind kind = {.family = sk->__sk_common.skc_family, .protocol = sk->sk_protocol};
+  if (!is_followed(&kind, sk->sk_type)) return 0;
+  call->sk = (uint64_t)sk;
+  call->inode = inode->i_ino;
+  call->family = kind.family;
+  call->protocol = kind.protocol;
+  return 1;
+}
+#else
+EBPF_INLINE int resolve_socket(struct call_state* call, uint64_t task,
+                               const struct offsets_table* at, uint64_t fd) {
+  uint64_t files = READ_KERNEL(uint64_t, task, at->task_files);
   if (!files) return 0;
   uint64_t fdt = READ_KERNEL(uint64_t, files, at->files_fdt);
   if (!fdt) return 0;
@@ -76,6 +104,7 @@ EBPF_INLINE int resolve_socket(struct call_state* call, const struct offsets_tab
   call->protocol = kind.protocol;
   return 1;
 }
+#endif
 
 struct address {
   uint64_t part[2];
@@ -190,12 +219,21 @@ EBPF_INLINE void fill_tuple(struct tuple_t* tuple, struct endpoints* ends, uint8
  */
 EBPF_INLINE uint32_t first_byte_seq(const struct call_state* call, const struct offsets_table* at) {
   uint32_t moved = (uint32_t)(call->moved + call->behind);
+#ifdef EBPF_DIRECT_LOADS
+  const struct tcp_sock* tcp = AS_KERNEL(tcp_sock, call->sk);
+  if (call->direction == SOCK_DIR_SND) return tcp->write_seq - moved;
+  uint32_t copied_seq = tcp->copied_seq;
+  if ((AS_KERNEL(sock, call->sk)->__sk_common.skc_flags & FLAG_BIT_DONE) &&
+      tcp->rcv_nxt == copied_seq)
+    moved += 1;
+#else
   if (call->direction == SOCK_DIR_SND)
     return READ_KERNEL(uint32_t, call->sk, at->tcp_write_seq) - moved;
   uint32_t copied_seq = READ_KERNEL(uint32_t, call->sk, at->tcp_copied_seq);
   uint64_t flags = READ_KERNEL(uint64_t, call->sk, at->sock_flags);
   if ((flags & FLAG_BIT_DONE) && READ_KERNEL(uint32_t, call->sk, at->tcp_rcv_nxt) == copied_seq)
     moved += 1;
+#endif
   return copied_seq - moved;
 }
 

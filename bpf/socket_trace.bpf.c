@@ -24,31 +24,30 @@ struct saved_regs {
 #define USER_CS_64 0x33
 #define INT_0X80 0x80cd /* its two bytes */
 
-/* What tells whether a call is traced, and then its arguments. One read brings both, where a read
- * is a call. */
+/* `at`: of the struct pt_regs. What tells whether a call is traced, and then its arguments. One
+ * read brings both, where a read is a call. */
 #ifdef EBPF_DIRECT_LOADS
-#define READ_REG(regs, at, name) \
-  ((regs)->name = READ_KERNEL(uint64_t, at, __builtin_offsetof(struct saved_regs, name)))
-
 EBPF_INLINE int read_call_number(struct saved_regs* regs, uint64_t at) {
-  READ_REG(regs, at, cs);
-  READ_REG(regs, at, orig_ax);
+  const struct pt_regs* saved = AS_KERNEL(pt_regs, at);
+  regs->cs = saved->cs;
+  regs->orig_ax = saved->orig_ax;
   return 1;
 }
 
 EBPF_INLINE void read_arguments(struct saved_regs* regs, uint64_t at) {
-  READ_REG(regs, at, di);
-  READ_REG(regs, at, si);
-  READ_REG(regs, at, dx);
-  READ_REG(regs, at, r10);
-  READ_REG(regs, at, r8);
-  READ_REG(regs, at, r9);
-  READ_REG(regs, at, cx);
-  READ_REG(regs, at, ip);
+  const struct pt_regs* saved = AS_KERNEL(pt_regs, at);
+  regs->di = saved->di;
+  regs->si = saved->si;
+  regs->dx = saved->dx;
+  regs->r10 = saved->r10;
+  regs->r8 = saved->r8;
+  regs->r9 = saved->r9;
+  regs->cx = saved->cx;
+  regs->ip = saved->ip;
 }
 #else
 EBPF_INLINE int read_call_number(struct saved_regs* regs, uint64_t at) {
-  return bpf_probe_read_kernel(regs, sizeof(*regs), (const void*)at) == 0;
+  return bpf_probe_read_kernel(regs, sizeof(*regs), (const void*)(at + SAVED_REGS_OFFSET)) == 0;
 }
 
 EBPF_INLINE void read_arguments(struct saved_regs* regs, uint64_t at) {}
@@ -67,7 +66,7 @@ SEC("raw_tp/sys_exit")
 int raw_exit(struct bpf_raw_tracepoint_args* ctx) {
   int64_t ret = ctx->args[1];
   if (ret <= 0) return 0;
-  uint64_t regs_at = ctx->args[0] + SAVED_REGS_OFFSET;
+  uint64_t regs_at = ctx->args[0];
   struct saved_regs regs;
   if (!read_call_number(&regs, regs_at)) return 0;
   if (regs.cs != USER_CS_64) {

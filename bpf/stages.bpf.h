@@ -58,7 +58,7 @@ struct caller {
 };
 
 EBPF_INLINE void identify_caller(struct caller* caller) {
-  caller->task = bpf_get_current_task();
+  caller->task = current_task();
   caller->thread = thread_of(caller->task);
 }
 
@@ -113,12 +113,13 @@ EBPF_INLINE uint64_t mmsg_total(const struct call_state* call) {
 }
 
 /* Which socket a call is about. */
-EBPF_INLINE int find_call_socket(struct call_state* call, const struct offsets_table* at,
-                                 uint64_t nr, const uint64_t* args) {
-  if (resolve_socket(call, at, args[0])) return 1;
+EBPF_INLINE int find_call_socket(struct call_state* call, uint64_t task,
+                                 const struct offsets_table* at, uint64_t nr,
+                                 const uint64_t* args) {
+  if (resolve_socket(call, task, at, args[0])) return 1;
   if (nr != NR_SPLICE) return 0;
   call->direction = SOCK_DIR_SND;
-  return resolve_socket(call, at, args[2]);
+  return resolve_socket(call, task, at, args[2]);
 }
 
 EBPF_INLINE void run_gather(const struct context* here, int does_the_rest);
@@ -132,7 +133,7 @@ EBPF_INLINE void begin_call(void* ctx, const struct caller* caller, uint64_t nr,
   call->task = caller->task;
   call->thread = caller->thread;
   if (!decode_call(call, nr, args)) return;
-  if (!find_call_socket(call, here.at, nr, args)) return;
+  if (!find_call_socket(call, caller->task, here.at, nr, args)) return;
   call->start_ns = bpf_ktime_get_ns();
   if (here.config->filters && !is_process_wanted(call->thread, here.config)) return;
   call->moved = ret;

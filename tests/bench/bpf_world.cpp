@@ -80,7 +80,7 @@ uint64_t BpfWorld::add(uint16_t mode) {
   const size_t fd = open_.size();
   File& file = open_.emplace_back();
   file.inode = address_of(file.inode_memory);
-  file.inode_memory = {1000 + fd, mode};
+  file.inode_memory = {mode, 1000 + fd};
   fds_.at(fd) = address_of(file);
   return fd;
 }

@@ -41,16 +41,21 @@ class BpfWorld {
 
  private:
   static constexpr size_t kFilesMax = 64;
+  // These begin as those of bpf/kernel_types.bpf.h do: direct loads have their offsets in the
+  // programs.
   struct Inode {
-    uint64_t number;
     uint16_t mode;
+    uint64_t number;
   };
   struct Sock {
+    uint16_t family;
     uint64_t flags;
+    uint16_t protocol, type;
+    uint32_t reserved;
+    uint32_t rcv_nxt, copied_seq, write_seq;
     uint32_t daddr, rcv_saddr;
     uint8_t v6_daddr[16], v6_rcv_saddr[16];
-    uint32_t copied_seq, write_seq, rcv_nxt;
-    uint16_t family, dport, num, protocol, type;
+    uint16_t dport, num;
     uint8_t state;
   };
   struct Socket {
@@ -70,7 +75,6 @@ class BpfWorld {
   struct Files {
     uint64_t table;
   };
-  // Begins as struct task_struct of bpf/common.bpf.h does: its offsets stand in the programs.
   struct Task {
     uint32_t thread, process;
     char name[16];
