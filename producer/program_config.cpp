@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "producer/shm_atomics.h"
+
 namespace ebpf {
 
 ProgramConfig::~ProgramConfig() {
@@ -46,7 +48,7 @@ Result<> ProgramConfig::set_enabled(bool enabled) {
 void ProgramConfig::set_asleep(bool asleep) {
   if (mapped_ != nullptr) {
     __atomic_store_n(&mapped_->asleep, asleep ? 1u : 0u, __ATOMIC_SEQ_CST);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    ShmAtomics::full_barrier();
     return;
   }
   const std::lock_guard lock(mutex_);
