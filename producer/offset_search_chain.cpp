@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <future>
+#include <random>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -343,14 +344,18 @@ Result<> find_descriptor_table(SearchState& state) {
                                     "known descriptors"});
   }
   // The array that is built into files_struct can be reached in more than one way; one that
-  // was allocated cannot.
+  // was allocated cannot. And the kernel leaves the table of a thread that ended as it was: one of
+  // an earlier search may lie beside ours and look like it, unless each search has descriptors
+  // of its own.
+  std::minstd_rand random(std::random_device{}());
   Candidates max_fds("fdtable.max_fds", 4, kFdtableWindow / 2);
   for (int at : {100, 300, 700, 1500, 3000}) {
     const TablePath path = paths->front();
     const bool is_sure = paths->size() == 1;
     auto before = fdtable_window(state, path);
     if (!before) return field_error("fdtable.max_fds", before.error());
-    if (!descriptors.grow(at)) break;
+    constexpr uint32_t kSpread = 97;
+    if (!descriptors.grow(at + static_cast<int>(random() % kSpread))) break;
     if (auto kept = keep_matching_paths(state.reader, descriptors, &*paths); !kept)
       return field_error(kField, kept.error());
     if (paths->empty()) break;
