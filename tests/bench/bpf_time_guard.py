@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the run time of the BPF programs with what is known, in units of a reference program.
 
-Usage: bpf_time_guard.py [--update] [--json FILE] BUILD_FOLDER
+Usage: bpf_time_guard.py [--update] [--tolerate RATIO] [--json FILE] BUILD_FOLDER
 
 bpf_bench runs a program with a fixed piece of work between all others, so what slows the machine
 down slows both. The ratios in bpf_run_time.json hold for the processor and the kernel that they
@@ -57,10 +57,10 @@ def measure(build, rounds, keep=None):
             if row["is_last"]}
 
 
-def worse(best, known):
+def worse(best, known, tolerated=TOLERATED):
     """[(back end, call)] whose ratio is above what is tolerated."""
     return [key for key, ratio in best.items()
-            if key in known and ratio > known[key] * TOLERATED + SLACK]
+            if key in known and ratio > known[key] * tolerated + SLACK]
 
 
 def read_known():
@@ -86,6 +86,7 @@ def least(one, other):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--update", action="store_true")
+    parser.add_argument("--tolerate", type=float, default=TOLERATED, metavar="RATIO")
     parser.add_argument("--json", help="keep the figures of the first attempt here")
     parser.add_argument("folder")
     options = parser.parse_args()
@@ -97,7 +98,7 @@ def main():
     here = machine()
     is_judged = all(document[name] == here[name] for name in here)
     attempts = 1
-    while is_judged and worse(best, known) and attempts < ATTEMPTS:
+    while is_judged and worse(best, known, options.tolerate) and attempts < ATTEMPTS:
         best = least(best, measure(options.folder, 2 * attempts))
         attempts += 1
     for key, ratio in best.items():
@@ -108,7 +109,7 @@ def main():
               f"this is {here['cpu']}, {here['kernel']}")
         return
     slower = [f"  {end}: {call}: {best[end, call]:.3f} of the reference instead of "
-              f"{known[end, call]:.3f}" for end, call in worse(best, known)]
+              f"{known[end, call]:.3f}" for end, call in worse(best, known, options.tolerate)]
     slower += [f"  {end}: {call}: is not known yet" for end, call in best if (end, call) not in known]
     if slower:
         sys.exit(f"FAIL: BPF programs run longer than is known, in {attempts} attempts; if that is "

@@ -100,7 +100,7 @@ Result<PlainProgram> PlainProgram::reference() {
 
 Result<double> PlainProgram::time(uint32_t runs) const {
   // What it reads as user memory.
-  static const char bytes[512] = {};
+  alignas(4096) static const char bytes[512] = {};
   const uint64_t words[] = {reinterpret_cast<uint64_t>(bytes), 0};
   const auto before = run_time(program_.get());
   if (!before) return before.error();
